@@ -1,0 +1,60 @@
+"""What protects earlier tasks while the next is learned: the hooks every method may fill."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from holdfast.nets.learner import Learner
+from holdfast.streams.batches import Batch
+from holdfast.streams.context import Context
+from holdfast.streams.stream import Stream
+
+
+class Method:
+    """Plain training, and the base of every method: each hook may be overridden.
+
+    Called for each task, in this order: the heads make room, the start prepares, `begin_task`;
+    then for each batch `loss`, backward, `after_backward`, the optimizer's step, `after_step`;
+    at the end `end_task`. The optimizer is built after `begin_task` over the parameters that
+    require a gradient. A method knows nothing of the loop that calls it.
+    """
+
+    def check(self, learner: Learner, stream: Stream) -> None:
+        """Refuse, before any work, a learner or stream the method cannot serve (`ValueError`)."""
+
+    def rehearses(self, index: int) -> Sequence[int]:
+        """Positions of the tasks whose training samples the phase of task `index` runs over."""
+        return (index,)
+
+    def begin_task(self, learner: Learner, context: Context) -> None:
+        """Before training on a task; the learner has made room for it."""
+
+    def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
+        """The scalar to minimise, and the logits of `batch` for the training metrics."""
+        logits = learner(batch.x, batch.task)
+        return context.criterion(logits, batch.y), logits
+
+    def after_backward(self, learner: Learner, batch: Batch, context: Context) -> None:
+        """May change the gradients."""
+
+    def after_step(self, learner: Learner, batch: Batch, context: Context) -> None:
+        """May change the parameters, or remember the batch."""
+
+    def end_task(self, learner: Learner, context: Context) -> None:
+        """After training on a task."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that must survive a kill: nested dicts and lists of tensors, numbers and strings."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`, after which the method goes on as if never stopped."""
+
+    def restore(self, learner: Learner, index: int) -> None:
+        """Give a fresh learner the structure it had in the phase of task `index`.
+
+        Called on resume after `load_state_dict` and before the learner's tensors are loaded; the
+        heads have made room for tasks 0 .. index. Only a method that changes the structure of the
+        learner needs it.
+        """

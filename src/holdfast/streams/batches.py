@@ -1,0 +1,189 @@
+"""Batches of a training phase: tensors on the device, or a DataLoader where they cannot be."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from holdfast.seeds import seeded
+from holdfast.streams.stream import Task
+
+Columns = Callable[[Tensor, int], Tensor]
+"""(labels, task position) -> columns of the learner's logits; `Learner.columns` is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a training step sees, on the device.
+
+    x: (n, ...) network inputs, already transformed.
+    y: (n,) the logit column of each sample (see `Learner.columns`), or (n, k) targets.
+    task: position in the stream, one for all samples or (n,) one each.
+    """
+
+    x: Tensor
+    y: Tensor
+    task: int | Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def tasks(self) -> Tensor:
+        """(n,) the task position of each sample."""
+        if isinstance(self.task, Tensor):
+            return self.task
+        return torch.full((len(self.x),), self.task, device=self.x.device)
+
+
+class Source(Protocol):
+    """Where the batches of a phase come from. The order is a pure function of the seed."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def steps(self, size: int) -> int:
+        """Number of batches an epoch."""
+
+    def epoch(self, size: int, seed: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of one shuffled epoch, the first `skip` left out."""
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All samples once, in their stored order, in batches of at most `size`."""
+
+
+class Resident:
+    """Samples held on the device as network inputs; a batch is an index away.
+
+    Args:
+        x: (n, ...) network inputs on the device.
+        y: (n,) columns or (n, k) targets on the device.
+        task: position in the stream, one for all or (n,) one each.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, task: int | Tensor) -> None:
+        self.x, self.y, self.task = x, y, task
+
+    @classmethod
+    def of(
+        cls,
+        tasks: Sequence[tuple[int, Task]],
+        columns: Columns,
+        device: torch.device | str = "cpu",
+    ) -> "Resident":
+        """The training samples of the tasks at the given positions, transformed on the device."""
+        xs, ys, ids = [], [], []
+        for position, task in tasks:
+            if isinstance(task.train, DataLoader):
+                raise TypeError(f"task {task.name!r} is fed by a DataLoader; use Loaded")
+            xs.append(_transformed(task, task.train.x, device))
+            ys.append(columns(task.train.y.to(device), position))
+            ids.append(torch.full((len(task.train),), position, device=device))
+        if len(xs) == 1:
+            return cls(xs[0], ys[0], tasks[0][0])
+        return cls(torch.cat(xs), torch.cat(ys), torch.cat(ids))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def steps(self, size: int) -> int:
+        """Number of batches an epoch, the last one possibly short."""
+        return -(-len(self) // size)
+
+    def at(self, index: Tensor) -> Batch:
+        """The samples at `index`, copied."""
+        task = self.task[index] if isinstance(self.task, Tensor) else self.task
+        return Batch(self.x[index], self.y[index], task)
+
+    def epoch(self, size: int, seed: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of one shuffled epoch, the first `skip` left out."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        for index in order.to(self.x.device).split(size)[skip:]:
+            yield self.at(index)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All samples once, in their stored order: views, nothing is copied."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            task = self.task[part] if isinstance(self.task, Tensor) else self.task
+            yield Batch(self.x[part], self.y[part], task)
+
+
+class Loaded:
+    """Batches of a person's own `DataLoader`s; the loader's batch size and order are kept.
+
+    An epoch runs through the loaders in turn. Torch's global generator and a generator of the
+    loader's own are seeded by the epoch, so that a resumed epoch repeats the interrupted one;
+    a loader whose order depends on anything else cannot be resumed bit for bit.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[tuple[int, Task]],
+        columns: Columns,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.tasks, self.columns, self.device = list(tasks), columns, torch.device(device)
+
+    def _loader(self, task: Task) -> DataLoader:
+        if isinstance(task.train, DataLoader):
+            return task.train
+        raise TypeError(f"task {task.name!r} holds tensors; use Resident")
+
+    def __len__(self) -> int:
+        return sum(len(self._loader(t).dataset) for _, t in self.tasks)  # type: ignore[arg-type]
+
+    def steps(self, size: int) -> int:
+        """Number of batches an epoch; `size` is the loader's own business."""
+        return sum(len(self._loader(t)) for _, t in self.tasks)
+
+    def epoch(self, size: int, seed: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, the first `skip` drawn and dropped."""
+        for position, task in self.tasks:
+            loader = self._loader(task)
+            own = getattr(loader, "generator", None)
+            if own is not None:
+                own.manual_seed(seed)
+            with seeded(seed, "loader", position):
+                drawn = iter(loader)
+            for x, y in drawn:
+                if skip > 0:
+                    skip -= 1
+                    continue
+                yield self._batch(task, position, x, y)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """One pass over the loaders, whatever their order."""
+        return self.epoch(size, seed=0)
+
+    def _batch(self, task: Task, position: int, x: Tensor, y: Tensor) -> Batch:
+        x = task.inputs(x.to(self.device, non_blocking=True))
+        return Batch(x, self.columns(y.to(self.device, non_blocking=True), position), position)
+
+
+def source(
+    tasks: Sequence[tuple[int, Task]], columns: Columns, device: torch.device | str = "cpu"
+) -> Source:
+    """The training source of the tasks at the given stream positions.
+
+    Raises:
+        TypeError: some of the tasks hold tensors and others a `DataLoader`.
+    """
+    loaded = [isinstance(task.train, DataLoader) for _, task in tasks]
+    if all(loaded):
+        return Loaded(tasks, columns, device)
+    if any(loaded):
+        names = [task.name for (_, task), is_loader in zip(tasks, loaded, strict=True) if is_loader]
+        raise TypeError(f"tasks {names} are fed by a DataLoader, the others are not; use one form")
+    return Resident.of(tasks, columns, device)
+
+
+_CHUNK = 16384
+"""Rows transformed at a time: bounds the temporary memory of a transform."""
+
+
+def _transformed(task: Task, x: Tensor, device: torch.device | str) -> Tensor:
+    parts = [task.inputs(part.to(device)) for part in x.split(_CHUNK)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

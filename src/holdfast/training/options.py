@@ -1,0 +1,129 @@
+"""How each task is trained: a frozen set of options, checked when made."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+import torch
+
+OptimizerName = Literal["sgd", "adam", "adamw"]
+ScheduleName = Literal["constant", "cosine", "exponential", "step", "one_cycle"]
+LossName = Literal["auto", "cross_entropy", "mse"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Training of each task of a stream.
+
+    Args:
+        epochs: passes over a task's training samples.
+        batch_size: samples a step.
+        optimizer: ``sgd``, ``adam`` or ``adamw``.
+        lr: learning rate at the start of each task (the peak for ``one_cycle``).
+        momentum: of ``sgd``.
+        betas: of ``adam`` and ``adamw``.
+        weight_decay: added to the gradient (``sgd``, ``adam``) or decoupled (``adamw``).
+        schedule: of the learning rate over the steps of a task, restarted at each task:
+            ``constant``; ``cosine`` to 0; ``exponential``, lr * decay^(epochs done), smooth in
+            steps; ``step``, lr * decay at each of `milestones`; ``one_cycle``, up from lr / 25
+            over the first 30 % of the steps, then down to lr / 2.5e5, both as half cosines.
+        decay: factor of ``exponential`` (per epoch) and ``step`` (per milestone).
+        milestones: epochs after which ``step`` decays.
+        clip: largest norm of the gradient over all parameters; `None` leaves it alone.
+        loss: ``cross_entropy``; ``mse``, half the squared distance to the one-hot or regression
+            target, summed over outputs and averaged over samples; ``auto`` takes ``mse`` for
+            regression and ``cross_entropy`` for classes.
+        precision: ``bfloat16`` runs forward passes under autocast, on CUDA.
+        reset_optimizer: start each task with a fresh optimizer; else its moments are carried on
+            (rows of grown heads start with zero moments).
+        evaluate_every: steps between evaluations of all known tasks within a task; `None`
+            evaluates after each task alone.
+        evaluate_on: the split that fills the record's matrices.
+        evaluate_tasks: ``all`` tasks the learner can predict, or those ``seen`` so far.
+        evaluation_batch: samples of one forward pass of an evaluation.
+        checkpoint_minutes: longest time between two checkpoints of a run that has a folder; one is
+            also written after each task. 0 writes one after every step.
+        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1`` ...
+
+    Raises:
+        TypeError, ValueError: naming the field, the value and what is allowed.
+    """
+
+    epochs: int = 5
+    batch_size: int = 32
+    optimizer: OptimizerName = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    schedule: ScheduleName = "constant"
+    decay: float = 0.1
+    milestones: tuple[int, ...] = ()
+    clip: float | None = None
+    loss: LossName = "auto"
+    precision: Precision = "float32"
+    reset_optimizer: bool = True
+    evaluate_every: int | None = None
+    evaluate_on: Literal["test", "validation"] = "test"
+    evaluate_tasks: Literal["all", "seen"] = "all"
+    evaluation_batch: int = 1024
+    checkpoint_minutes: float = 5.0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in ("optimizer", "schedule", "loss", "precision", "evaluate_on"):
+            self._require(field, getattr(self, field) in get_args(hints[field]), hints[field])
+        self._require("evaluate_tasks", self.evaluate_tasks in ("all", "seen"), "all or seen")
+        for field in ("epochs", "batch_size", "evaluation_batch"):
+            self._integer(field, getattr(self, field))
+        if self.evaluate_every is not None:
+            self._integer("evaluate_every", self.evaluate_every)
+        self._require("lr", 0 < self.lr < float("inf"), "a positive number")
+        self._require("momentum", 0 <= self.momentum < 1, "in [0, 1)")
+        self._require("betas", all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
+        self._require("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more")
+        self._require("decay", 0 < self.decay <= 1, "in (0, 1]")
+        self._require("milestones", all(m > 0 for m in self.milestones), "positive epochs")
+        self._require("clip", self.clip is None or self.clip > 0, "a positive number or None")
+        self._require("checkpoint_minutes", self.checkpoint_minutes >= 0, "0 or more")
+        if self.schedule == "step":
+            self._require("milestones", bool(self.milestones), "given for schedule='step'")
+        object.__setattr__(self, "betas", tuple(self.betas))
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+
+    def _integer(self, field: str, value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"training.{field} must be an integer, got {value!r}")
+        self._require(field, value > 0, "a positive integer")
+
+    def _require(self, field: str, holds: bool, allowed: object) -> None:
+        if not holds:
+            what = ", ".join(map(str, get_args(allowed))) if get_args(allowed) else allowed
+            raise ValueError(
+                f"training.{field} must be {what}; got {getattr(self, field)!r}"
+            )
+
+    def place(self) -> torch.device:
+        """The device to train on.
+
+        Raises:
+            ValueError: it is not there, or cannot run the asked precision.
+        """
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+            raise ValueError(
+                f"training.device {self.device!r} is not there; this machine has {there}"
+            ) from error
+        if self.precision == "bfloat16" and device.type != "cuda":
+            raise ValueError(
+                f"training.precision 'bfloat16' runs on CUDA, the device is {device}; "
+                "use precision='float32'"
+            )
+        return device
