@@ -1,0 +1,1 @@
+"""Holdfast: continual learning by where a network starts and how far it moves."""

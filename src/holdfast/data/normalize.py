@@ -52,6 +52,8 @@ class Normalize:
         shape = (1, -1, *(1 for _ in x.shape[2:])) if x.ndim > 1 else (-1,)
         mean = torch.tensor(self.mean, device=x.device).view(shape)
         std = torch.tensor(self.std, device=x.device).view(shape)
-        return x.to(torch.float32).sub_(mean).div_(std) if x.dtype != torch.float32 else (
-            x.sub(mean).div_(std)
+        return (
+            x.to(torch.float32).sub_(mean).div_(std)
+            if x.dtype != torch.float32
+            else (x.sub(mean).div_(std))
         )

@@ -247,9 +247,7 @@ class TaskHeads(Head):
         super()._load_from_state_dict(state, prefix, *rest)
 
 
-def _linear_init(
-    rows: int, width: int, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
+def _linear_init(rows: int, width: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
     bound = 1 / math.sqrt(width)
     weight = torch.empty(rows, width).uniform_(-bound, bound, generator=generator)
     return weight, torch.empty(rows).uniform_(-bound, bound, generator=generator)
@@ -260,7 +258,9 @@ def _columns(y: Tensor, known: Tensor, owner: str) -> Tensor:
     slot = torch.searchsorted(ordered, y).clamp_(max=max(len(known) - 1, 0))
     if len(known) == 0 or bool((ordered[slot] != y).any()):
         strangers = sorted(set(y.tolist()) - set(known.tolist()))
-        raise ValueError(f"labels {strangers[:5]} are unknown to {owner}, which has {known.tolist()}")
+        raise ValueError(
+            f"labels {strangers[:5]} are unknown to {owner}, which has {known.tolist()}"
+        )
     return position[slot]
 
 

@@ -51,9 +51,7 @@ class Learner(nn.Module):
         """The logit column of each class label of the task at position `index`."""
         return self.heads.columns(y, index)
 
-    def accommodate(
-        self, index: int, task: Task, generator: torch.Generator | None = None
-    ) -> None:
+    def accommodate(self, index: int, task: Task, generator: torch.Generator | None = None) -> None:
         """Make room in the heads for the task at position `index` of the stream."""
         self.heads.accommodate(index, task.classes, generator)
 

@@ -1,8 +1,8 @@
 """Batches of a training phase: tensors on the device, or a DataLoader where they cannot be."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -133,7 +133,7 @@ class Loaded:
         raise TypeError(f"task {task.name!r} holds tensors; use Resident")
 
     def __len__(self) -> int:
-        return sum(len(self._loader(t).dataset) for _, t in self.tasks)  # type: ignore[arg-type]
+        return sum(len(cast(Sized, self._loader(task).dataset)) for _, task in self.tasks)
 
     def steps(self, size: int) -> int:
         """Number of batches an epoch; `size` is the loader's own business."""

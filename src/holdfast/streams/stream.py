@@ -87,7 +87,9 @@ class Task:
     def __repr__(self) -> str:
         rows = len(self.train) if isinstance(self.train, Split) else "loader"
         held = f", validation {len(self.validation)}" if self.validation else ""
-        what = f"classes {list(self.classes)}" if self.classes else f"{self.test.y.shape[1]} targets"
+        what = (
+            f"classes {list(self.classes)}" if self.classes else f"{self.test.y.shape[1]} targets"
+        )
         if len(self.classes) > 12:
             what = f"{len(self.classes)} classes"
         return f"Task({self.name!r}, {what}, train {rows}{held}, test {len(self.test)})"

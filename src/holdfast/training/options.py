@@ -100,9 +100,7 @@ class Training:
     def _require(self, field: str, holds: bool, allowed: object) -> None:
         if not holds:
             what = ", ".join(map(str, get_args(allowed))) if get_args(allowed) else allowed
-            raise ValueError(
-                f"training.{field} must be {what}; got {getattr(self, field)!r}"
-            )
+            raise ValueError(f"training.{field} must be {what}; got {getattr(self, field)!r}")
 
     def place(self) -> torch.device:
         """The device to train on.
