@@ -1,7 +1,6 @@
 """Samples with labels, and the split dataset they belong to."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -83,9 +82,9 @@ class Split:
         """The class labels present, ascending; empty for regression."""
         return () if self.is_regression else tuple(torch.unique(self.y).tolist())
 
-    def take(self, index: Tensor) -> Self:
+    def take(self, index: Tensor) -> "Split":
         """The samples at `index` (integer positions or a boolean mask), copied."""
-        return type(self)(self.x[index], self.y[index])
+        return Split(self.x[index], self.y[index])
 
 
 @dataclass(frozen=True, eq=False)
