@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Batch:
         return torch.full((len(self.x),), self.task, device=self.x.device)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where the batches of a phase come from. The order is a pure function of the seed."""
 
