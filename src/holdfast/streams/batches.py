@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from holdfast.seeds import seeded
+from holdfast.seeds import derive, seeded
 from holdfast.streams.stream import Task
 
 Columns = Callable[[Tensor, int], Tensor]
@@ -79,7 +79,7 @@ class Resident:
         for position, task in tasks:
             if isinstance(task.train, DataLoader):
                 raise TypeError(f"task {task.name!r} is fed by a DataLoader; use Loaded")
-            xs.append(_transformed(task, task.train.x, device))
+            xs.append(transformed(task, task.train.x, device))
             ys.append(columns(task.train.y.to(device), position))
             ids.append(torch.full((len(task.train),), position, device=device))
         if len(xs) == 1:
@@ -115,9 +115,10 @@ class Resident:
 class Loaded:
     """Batches of a person's own `DataLoader`s; the loader's batch size and order are kept.
 
-    An epoch runs through the loaders in turn. Torch's global generator and a generator of the
-    loader's own are seeded by the epoch, so that a resumed epoch repeats the interrupted one;
-    a loader whose order depends on anything else cannot be resumed bit for bit.
+    An epoch runs through the loaders in turn. The loader draws (its order, augmentation) from
+    torch's global generator, seeded for it by the epoch and hidden from everybody else, or from a
+    generator of its own, seeded likewise; so a resumed epoch repeats the interrupted one. A loader
+    that draws from elsewhere (`random`, numpy) cannot be resumed bit for bit.
     """
 
     def __init__(
@@ -146,14 +147,20 @@ class Loaded:
             loader = self._loader(task)
             own = getattr(loader, "generator", None)
             if own is not None:
-                own.manual_seed(seed)
+                own.manual_seed(derive(seed, "loader", position))
             with seeded(seed, "loader", position):
-                drawn = iter(loader)
-            for x, y in drawn:
+                batches, state = iter(loader), torch.get_rng_state()
+            while True:
+                with torch.random.fork_rng(devices=[]):
+                    torch.set_rng_state(state)
+                    drawn = next(batches, None)
+                    state = torch.get_rng_state()
+                if drawn is None:
+                    break
                 if skip > 0:
                     skip -= 1
-                    continue
-                yield self._batch(task, position, x, y)
+                else:
+                    yield self._batch(task, position, *drawn)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """One pass over the loaders, whatever their order."""
@@ -185,6 +192,7 @@ _CHUNK = 16384
 """Rows transformed at a time: bounds the temporary memory of a transform."""
 
 
-def _transformed(task: Task, x: Tensor, device: torch.device | str) -> Tensor:
+def transformed(task: Task, x: Tensor, device: torch.device | str) -> Tensor:
+    """Raw samples of a task as network inputs on the device."""
     parts = [task.inputs(part.to(device)) for part in x.split(_CHUNK)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

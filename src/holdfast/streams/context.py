@@ -1,7 +1,7 @@
 """What a method, a start or a probe is told about the phase it works in."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -9,8 +9,15 @@ from torch import Tensor
 from holdfast.streams.batches import Source
 from holdfast.streams.stream import Stream, Task
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
-"""(logits, columns or targets) -> scalar mean loss."""
+Reduction = Literal["mean", "none"]
+
+
+@runtime_checkable
+class Criterion(Protocol):
+    """A loss of logits (n, outputs) and columns (n,) or targets (n, outputs)."""
+
+    def __call__(self, logits: Tensor, y: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """The mean over samples, or one loss a sample."""
 
 
 @dataclass(frozen=True, eq=False)

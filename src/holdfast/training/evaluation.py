@@ -1,0 +1,170 @@
+"""Accuracy and loss on every task the learner can predict, in as few passes as possible."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.data.split import Split
+from holdfast.nets.heads import TaskHeads
+from holdfast.nets.learner import Learner
+from holdfast.streams.batches import transformed
+from holdfast.streams.context import Criterion
+from holdfast.streams.stream import Stream, Task
+from holdfast.training.options import Training
+
+CACHED_ELEMENTS = 2**28
+"""Network inputs kept on the device for all evaluations, at most (1 GiB of float32)."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One number a task of the stream; NaN where the learner cannot predict the task (yet).
+
+    Accuracy is NaN throughout for regression.
+    """
+
+    accuracy: list[float]
+    loss: list[float]
+
+
+class Evaluator:
+    """Evaluates a learner on the tasks of a stream.
+
+    The samples of all tasks lie on the device as network inputs and go through the network
+    together; tasks that share their samples (the stages of a growing stream) are passed once.
+    Task by task go those that do not fit, a backbone that differs by task, and one whose
+    BatchNorm uses the statistics of the batch.
+
+    Raises:
+        ValueError: validation scores are asked of a task without a validation split.
+    """
+
+    def __init__(self, stream: Stream, training: Training, device: torch.device) -> None:
+        self.stream, self.device = stream, device
+        self.batch_size = training.evaluation_batch
+        self.splits = [_split(task, training.evaluate_on) for task in stream]
+        keys = [
+            (id(split), id(task.transform)) for split, task in zip(self.splits, stream, strict=True)
+        ]
+        self.twin = [keys.index(key) for key in keys]
+        sizes = [len(s) if self.twin[i] == i else 0 for i, s in enumerate(self.splits)]
+        self.ends = torch.tensor(sizes).cumsum(0).tolist()
+        self.fits = self.ends[-1] * math.prod(stream.input_shape) <= CACHED_ELEMENTS
+        self._inputs: Tensor | None = None
+        self._columns: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, learner: Learner, criterion: Criterion, up_to: int | None = None) -> Scores:
+        """Scores on the tasks that the learner's heads know, up to position `up_to`.
+
+        The learner's mode is put back as it was.
+        """
+        known = [
+            i
+            for i, task in enumerate(self.stream)
+            if (up_to is None or i <= up_to) and learner.heads.knows(i, task.classes)
+        ]
+        scores = Scores([math.nan] * len(self.stream), [math.nan] * len(self.stream))
+        alike = not learner.per_task and not isinstance(learner.heads, TaskHeads)
+        passed = [i for i in known if self.twin[i] == i or not alike]
+        training = learner.training
+        learner.eval()
+        try:
+            if self.fits and not learner.per_task and not _uses_batch_statistics(learner):
+                self._together(learner, criterion, passed, scores)
+            else:
+                for i in passed:
+                    self._alone(learner, criterion, i, scores)
+        finally:
+            learner.train(training)
+        for i in set(known) - set(passed):
+            scores.accuracy[i] = scores.accuracy[self.twin[i]]
+            scores.loss[i] = scores.loss[self.twin[i]]
+        return scores
+
+    def _together(
+        self, learner: Learner, criterion: Criterion, tasks: list[int], scores: Scores
+    ) -> None:
+        if not tasks:
+            return
+        x = self._joined(tasks)
+        y = torch.cat([self._y(learner, i) for i in tasks])
+        sizes = [len(self.splits[i]) for i in tasks]
+        ids = None
+        if isinstance(learner.heads, TaskHeads):
+            ids = torch.tensor(tasks, device=self.device).repeat_interleave(
+                torch.tensor(sizes, device=self.device)
+            )
+        losses, hits = [], []
+        for part in _chunks(len(x), self.batch_size):
+            logits = learner(x[part], None if ids is None else ids[part])
+            losses.append(criterion(logits, y[part], "none"))
+            hits.append(_hits(logits, y[part]))
+        _fill(scores, tasks, torch.cat(losses).split(sizes), torch.cat(hits).split(sizes))
+
+    def _alone(self, learner: Learner, criterion: Criterion, index: int, scores: Scores) -> None:
+        task, split, y = self.stream[index], self.splits[index], self._y(learner, index)
+        losses, hits = [], []
+        for part in _chunks(len(split), self.batch_size):
+            logits = learner(task.inputs(split.x[part].to(self.device)), index)
+            losses.append(criterion(logits, y[part], "none"))
+            hits.append(_hits(logits, y[part]))
+        _fill(scores, [index], (torch.cat(losses),), (torch.cat(hits),))
+
+    def _joined(self, tasks: list[int]) -> Tensor:
+        if self._inputs is None:
+            own = [i for i in range(len(self.stream)) if self.twin[i] == i]
+            self._inputs = torch.cat(
+                [transformed(self.stream[i], self.splits[i].x, self.device) for i in own]
+            )
+        if tasks == list(range(len(tasks))):
+            return self._inputs[: self.ends[tasks[-1]]]
+        spans = [
+            slice(self.ends[self.twin[i]] - len(self.splits[i]), self.ends[self.twin[i]])
+            for i in tasks
+        ]
+        return torch.cat([self._inputs[span] for span in spans])
+
+    def _y(self, learner: Learner, index: int) -> Tensor:
+        if index not in self._columns:
+            self._columns[index] = learner.columns(self.splits[index].y.to(self.device), index)
+        return self._columns[index]
+
+
+def _split(task: Task, which: str) -> Split:
+    if which == "test":
+        return task.test
+    if task.validation is None:
+        raise ValueError(
+            f"training.evaluate_on is 'validation' but task {task.name!r} has none; "
+            "build the stream with validation=0.1, say"
+        )
+    return task.validation
+
+
+def _chunks(n: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, n, size)]
+
+
+def _hits(logits: Tensor, y: Tensor) -> Tensor:
+    if y.is_floating_point():
+        return torch.full((len(y),), math.nan, device=y.device)
+    return (logits.argmax(dim=1) == y).to(torch.float32)
+
+
+def _fill(
+    scores: Scores, tasks: list[int], losses: tuple[Tensor, ...], hits: tuple[Tensor, ...]
+) -> None:
+    loss = torch.stack([part.double().mean() for part in losses]).tolist()
+    accuracy = torch.stack([part.double().mean() for part in hits]).tolist()
+    for i, a, b in zip(tasks, accuracy, loss, strict=True):
+        scores.accuracy[i], scores.loss[i] = a, b
+
+
+def _uses_batch_statistics(learner: Learner) -> bool:
+    return any(
+        isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is None
+        for m in learner.modules()
+    )

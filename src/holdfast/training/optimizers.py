@@ -1,0 +1,66 @@
+"""Optimizers over the learner's trainable parameters, and how their state outlives a task."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from holdfast.training.options import Training
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that require a gradient, by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad and p.numel() > 0}
+
+
+def build_optimizer(parameters: dict[str, nn.Parameter], training: Training) -> Optimizer:
+    """The optimizer `training` names, in torch's fused form where the parameters allow it.
+
+    Raises:
+        ValueError: there is nothing to train.
+    """
+    if not parameters:
+        raise ValueError("the learner has no parameters that require a gradient")
+    values = list(parameters.values())
+    options: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
+    options["fused"] = all(
+        p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in values
+    )
+    match training.optimizer:
+        case "sgd":
+            return SGD(values, momentum=training.momentum, **options)
+        case "adam":
+            return Adam(values, betas=training.betas, **options)
+        case "adamw":
+            return AdamW(values, betas=training.betas, **options)
+
+
+def carry_state(
+    old: Optimizer,
+    old_names: list[str],
+    new: Optimizer,
+    parameters: dict[str, nn.Parameter],
+) -> None:
+    """Give `new` the state `old` kept for parameters of the same name.
+
+    A parameter that grew along its first dimension keeps the state of its old rows; that of the
+    new rows is zero. One that changed otherwise starts anew.
+    """
+    kept = dict(zip(old_names, old.param_groups[0]["params"], strict=True))
+    for name, parameter in parameters.items():
+        before = kept.get(name)
+        if before is None or before not in old.state:
+            continue
+        if before.shape[1:] == parameter.shape[1:] and len(before) <= len(parameter):
+            new.state[parameter] = {
+                key: _grown(value, before, parameter) for key, value in old.state[before].items()
+            }
+
+
+def _grown(value: Any, before: Tensor, after: Tensor) -> Any:
+    if not isinstance(value, Tensor) or value.shape != before.shape:
+        return value
+    grown = torch.zeros_like(after, dtype=value.dtype)
+    grown[: len(value)] = value
+    return grown
