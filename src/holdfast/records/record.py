@@ -1,0 +1,221 @@
+"""The record: all that came of a run."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from holdfast.records.files import write_atomic
+from holdfast.records.strict_json import dumps, loads, numbers, plain
+
+Status = Literal["running", "complete", "diverged"]
+
+_FORMAT = "holdfast record"
+_VERSION = 1
+_MATRICES = ("accuracy", "loss")
+_VECTORS = ("initial_accuracy", "initial_loss")
+_LISTS = ("curve", "evaluations", "probes", "seconds", "cpu_seconds", "eval_seconds")
+_RESULTS = (
+    *("tasks", "scenario", "seed", "status", "diverged"),
+    *(*_MATRICES, *_VECTORS, "curve", "evaluations", "probes"),
+)
+
+
+@dataclass(eq=False)
+class Record:
+    """All that came of a run; every metric is a pure function of it.
+
+    Accuracies are fractions in [0, 1]. NaN in an array, None in a list: not measured, or the
+    learner could not predict that task yet.
+
+    Args:
+        tasks: names, in the order learned.
+        scenario: see `holdfast.streams.Stream`.
+        seed: of the run.
+        accuracy: R[i, j], on task j after training task i. All NaN for regression.
+        loss: likewise.
+        initial_accuracy: on each task before any training.
+        initial_loss: likewise.
+        curve: one entry a training epoch: ``task``, ``epoch`` (within the task), ``step`` (updates
+            made in the whole run), training ``loss`` and ``accuracy``, ``lr``.
+        evaluations: one entry an evaluation within a task: ``task`` (in training), ``step``,
+            ``accuracy`` and ``loss`` of all tasks.
+        probes: one entry a measurement: ``task``, ``step``, ``probe`` (its name), ``values``.
+        seconds: wall time of training, one a task.
+        cpu_seconds: CPU time of training, one a task.
+        eval_seconds: wall time of evaluation and probes, one a task.
+        config: the resolved configuration.
+        environment: see `holdfast.records.environment`.
+        status: ``running``, ``complete`` or ``diverged``.
+        diverged: where the loss ceased to be finite: ``task``, ``epoch``, ``step``, ``reason``.
+
+    Raises:
+        ValueError: no tasks, two of one name, an array of the wrong shape, an unknown status.
+    """
+
+    tasks: tuple[str, ...]
+    scenario: str
+    seed: int
+    accuracy: Float[np.ndarray, "tasks tasks"]
+    loss: Float[np.ndarray, "tasks tasks"]
+    initial_accuracy: Float[np.ndarray, " tasks"]
+    initial_loss: Float[np.ndarray, " tasks"]
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    probes: list[dict[str, Any]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    eval_seconds: list[float] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    status: Status = "running"
+    diverged: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.tasks = tuple(self.tasks)
+        count = len(self.tasks)
+        if not count or len(set(self.tasks)) < count:
+            raise ValueError(f"tasks must be one or more different names, got {self.tasks}")
+        if self.status not in get_args(Status):
+            raise ValueError(f"status must be one of {get_args(Status)}, got {self.status!r}")
+        shapes = {**dict.fromkeys(_MATRICES, (count, count)), **dict.fromkeys(_VECTORS, (count,))}
+        for name, shape in shapes.items():
+            array = np.asarray(getattr(self, name), dtype=np.float64)
+            if array.shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+            setattr(self, name, array)
+
+    @classmethod
+    def empty(
+        cls,
+        tasks: Sequence[str],
+        scenario: str,
+        seed: int,
+        config: dict[str, Any] | None = None,
+        environment: dict[str, Any] | None = None,
+    ) -> Self:
+        """The record of a run that is about to start: every measurement NaN."""
+        count = len(tasks)
+        return cls(
+            tuple(tasks),
+            scenario,
+            seed,
+            accuracy=np.full((count, count), np.nan),
+            loss=np.full((count, count), np.nan),
+            initial_accuracy=np.full(count, np.nan),
+            initial_loss=np.full(count, np.nan),
+            config=config or {},
+            environment=environment or {},
+        )
+
+    @property
+    def finished(self) -> int:
+        """Number of tasks trained and evaluated so far."""
+        measured = ~np.isnan(self.loss) | ~np.isnan(self.accuracy)
+        return int(np.diagonal(measured).sum())
+
+    def trace(
+        self, task: int
+    ) -> tuple[Int[np.ndarray, " evaluations"], Float[np.ndarray, "evaluations tasks"]]:
+        """Evaluations made while task `task` was trained.
+
+        Returns:
+            Updates since the task began, ascending, and the accuracies on all tasks then.
+
+        Raises:
+            ValueError: there is no such task.
+        """
+        if not 0 <= task < len(self.tasks):
+            raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
+        start = max((c["step"] for c in self.curve if c["task"] < task), default=0)
+        found = [e for e in self.evaluations if e["task"] == task]
+        steps = np.array([e["step"] - start for e in found], dtype=np.int64)
+        values = np.array([e["accuracy"] for e in found], dtype=np.float64)
+        return steps, values.reshape(len(found), len(self.tasks))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as strict JSON holds it (NaN as None)."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {"format": _FORMAT, "version": _VERSION, **plain(fields, "record")}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: `data` is no record, of a later version, lacks a part or has a wrong one.
+        """
+        if not isinstance(data, dict) or data.get("format") != _FORMAT:
+            raise ValueError(f"no Holdfast record: it has no format {_FORMAT!r}")
+        if data.get("version") != _VERSION:
+            raise ValueError(
+                f"a record of version {data.get('version')}; this Holdfast reads {_VERSION}"
+            )
+        missing = [name for name in cls.__dataclass_fields__ if name not in data]
+        if missing:
+            raise ValueError(f"the record lacks {', '.join(missing)}")
+        given = {name: data[name] for name in cls.__dataclass_fields__}
+        try:
+            for name in (*_MATRICES, *_VECTORS):
+                given[name] = np.array(numbers(given[name]), dtype=np.float64)
+            for name in _LISTS:
+                given[name] = [numbers(item) for item in given[name]]
+            given["tasks"] = tuple(given["tasks"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the record's {name} cannot be read: {error}") from error
+        return cls(**given)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``record.json`` into `folder`, with the metrics for other readers.
+
+        Raises:
+            OSError: it could not be written; a record of before is untouched.
+        """
+        parts = self.to_dict()
+        lines = [f"{json.dumps(key)}: {dumps(value)}" for key, value in parts.items()]
+        write_atomic(Path(folder) / "record.json", "{\n" + ",\n".join(lines) + "\n}\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read ``record.json`` of `folder`.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            ValueError: it is cut short, or no record.
+        """
+        path = Path(folder) / "record.json"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(
+                f"{folder} holds no record.json; give the folder a run wrote"
+            ) from error
+        try:
+            data = loads(text)
+        except ValueError as error:
+            raise ValueError(f"{path} is cut short or no JSON: {error}") from error
+        try:
+            return cls.from_dict(data)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def content(self) -> dict[str, Any]:
+        """What the same configuration must give again: the results, without times or machine.
+
+        The configuration is left out: it is what one holds fixed, and parts of it (folders, device,
+        times between checkpoints) change no result.
+        """
+        return plain({name: getattr(self, name) for name in _RESULTS}, "record")
+
+    def digest(self) -> str:
+        """SHA-256 of `content`: equal if and only if two runs agree bit for bit."""
+        return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        done = f"{self.finished} of {len(self.tasks)} tasks"
+        return f"Record({self.scenario}, {done}, seed {self.seed}, {self.status})"
