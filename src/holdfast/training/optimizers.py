@@ -29,7 +29,13 @@ def build_optimizer(parameters: dict[str, nn.Parameter], training: Training) -> 
     )
     match training.optimizer:
         case "sgd":
-            return SGD(values, momentum=training.momentum, **options)
+            sgd = SGD(values, momentum=training.momentum, **options)
+            if training.momentum > 0:
+                # As the first step would; the fused form cannot take some buffers and not others,
+                # which happens when a head gets its first gradient late.
+                for p in values:
+                    sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            return sgd
         case "adam":
             return Adam(values, betas=training.betas, **options)
         case "adamw":
@@ -64,3 +70,15 @@ def _grown(value: Any, before: Tensor, after: Tensor) -> Any:
     grown = torch.zeros_like(after, dtype=value.dtype)
     grown[: len(value)] = value
     return grown
+
+
+def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
+    """The per-parameter state as a tree with string keys."""
+    return {str(k): dict(v) for k, v in optimizer.state_dict()["state"].items()}
+
+
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """The inverse of `optimizer_state`, for an optimizer over the same parameters."""
+    whole = optimizer.state_dict()
+    whole["state"] = {int(k): v for k, v in state.items()}
+    optimizer.load_state_dict(whole)

@@ -1,0 +1,388 @@
+"""The loop: every task of a stream in turn, from any point a checkpoint can name."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from holdfast.methods.method import Method
+from holdfast.nets.learner import Learner
+from holdfast.probes.probe import Probe
+from holdfast.records.files import EventLog
+from holdfast.records.record import Record
+from holdfast.seeds import derive, generator
+from holdfast.starts.start import Start
+from holdfast.streams.batches import Batch, source
+from holdfast.streams.context import Context
+from holdfast.streams.stream import Stream
+from holdfast.training.checkpoint import Tree, save_checkpoint
+from holdfast.training.evaluation import Evaluator, Scores
+from holdfast.training.losses import criterion
+from holdfast.training.optimizers import (
+    build_optimizer,
+    carry_state,
+    load_optimizer_state,
+    optimizer_state,
+    trainable,
+)
+from holdfast.training.options import Training
+from holdfast.training.schedules import lr_factor
+
+Listener = Callable[[dict[str, Any]], None]
+"""Called with each event as it happens."""
+
+PROBE_SAMPLES = 512
+"""Samples of each seen task that probes measure on: the first of its evaluation split."""
+
+_CHECK_EVERY = {"cpu": 1}
+_CHECK_EVERY_ELSEWHERE = 64
+"""Steps between looks at the loss; off the CPU each look waits for the device."""
+
+
+class Diverged(Exception):  # noqa: N818
+    """Training left the finite numbers."""
+
+    def __init__(self, step: int, reason: str) -> None:
+        super().__init__(reason)
+        self.step, self.reason = step, reason
+
+
+class Loop:
+    """One run as it goes: what it is made of and where it stands.
+
+    Args:
+        stream, learner, method, start, training, probes, seed: the parts of the run; the learner
+            is trained in place, on the device of `training`.
+        record: filled as the run goes.
+        folder: where checkpoints and events are written; `None` writes nothing.
+        fingerprint: of the run's configuration, kept in its checkpoints.
+        listener: told of each event.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        learner: Learner,
+        method: Method,
+        start: Start,
+        training: Training,
+        probes: Sequence[Probe],
+        seed: int,
+        record: Record,
+        folder: Path | None,
+        fingerprint: str,
+        listener: Listener | None,
+    ) -> None:
+        self.stream, self.learner, self.method, self.start = stream, learner, method, start
+        self.training, self.probes, self.seed, self.record = training, probes, seed, record
+        self.folder, self.fingerprint, self.listener = folder, fingerprint, listener
+        self.device = training.place()
+        self.criterion = criterion(training.loss, stream.is_regression)
+        self.evaluator = Evaluator(stream, training, self.device)
+        self.draws = generator(seed, "method")
+        self.index = self.epoch = self.step = self.total_steps = 0
+        self.open = False
+        self.optimizer: Optimizer | None = None
+        self.optimized: list[str] = []
+        self.events = EventLog(folder / "events.jsonl") if folder else None
+        self.saved_at = time.monotonic()
+        method.check(learner, stream)
+        learner.to(self.device)
+
+    @property
+    def checkpoint_path(self) -> Path | None:
+        """The checkpoint file of the run's folder."""
+        return self.folder / "checkpoint" / "state.safetensors" if self.folder else None
+
+    def run(self) -> Record:
+        """Train on what is left of the stream; the record says how it ended."""
+        try:
+            if self.index == 0 and not self.open:
+                self._begin_run()
+            while self.index < len(self.stream):
+                self._task()
+            self.record.status = "complete"
+            self._emit("end", status="complete")
+        except Diverged as error:
+            self.record.status = "diverged"
+            self.record.diverged = {
+                "task": self.index,
+                "epoch": self.epoch,
+                "step": error.step,
+                "reason": error.reason,
+            }
+            self._emit("diverged", **self.record.diverged)
+        finally:
+            if self.events is not None:
+                self.events.close()
+        return self.record
+
+    def _begin_run(self) -> None:
+        if self.events is not None:
+            self.events.truncate(0)
+        self._emit("begin", tasks=[t.name for t in self.stream], seed=self.seed)
+        scores = self._evaluate(None)
+        self.record.initial_accuracy[:] = scores.accuracy
+        self.record.initial_loss[:] = scores.loss
+        self._checkpoint()
+
+    def _context(self) -> Context:
+        positions = [(i, self.stream[i]) for i in self.method.rehearses(self.index)]
+        return Context(
+            index=self.index,
+            stream=self.stream,
+            source=source(positions, self.learner.columns, self.device),
+            criterion=self.criterion,
+            batch_size=self.training.batch_size,
+            generator=self.draws,
+            device=self.device,
+            seed=self.seed,
+        )
+
+    def _task(self) -> None:
+        task = self.stream[self.index]
+        if not self.open:
+            for times in (self.record.seconds, self.record.cpu_seconds, self.record.eval_seconds):
+                times.append(0.0)
+        with self._timed():
+            if not self.open:
+                self.learner.accommodate(self.index, task, generator(self.seed, "head", self.index))
+            context = self._context()
+            if not self.open:
+                self._emit("task", task=self.index, name=task.name, samples=len(context.source))
+                self.start.prepare(self.learner, context)
+                self.method.begin_task(self.learner, context)
+                self._new_optimizer()
+                self._new_epoch(0, context)
+                self.open = True
+            self.learner.train()
+            while self.epoch < self.training.epochs:
+                self._epoch(context)
+            self.method.end_task(self.learner, context)
+            self._check_parameters()
+        began = time.perf_counter()
+        scores = self._evaluate(self.index if self.training.evaluate_tasks == "seen" else None)
+        self.record.accuracy[self.index, :] = scores.accuracy
+        self.record.loss[self.index, :] = scores.loss
+        self._probe()
+        self.record.eval_seconds[-1] += time.perf_counter() - began
+        self._emit(
+            "task_end",
+            task=self.index,
+            step=self.total_steps,
+            accuracy=_known(scores.accuracy),
+            loss=_known(scores.loss),
+        )
+        self.index, self.epoch, self.step, self.open = self.index + 1, 0, 0, False
+        self._checkpoint()
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Add the time inside to the task's, also when a checkpoint is taken within."""
+        self.clock = (time.perf_counter(), time.process_time())
+        try:
+            yield
+        finally:
+            self._tick()
+
+    def _tick(self) -> None:
+        wall, cpu = self.clock
+        self.clock = (time.perf_counter(), time.process_time())
+        self.record.seconds[-1] += self.clock[0] - wall
+        self.record.cpu_seconds[-1] += self.clock[1] - cpu
+
+    def _new_optimizer(self) -> None:
+        parameters = trainable(self.learner)
+        optimizer = build_optimizer(parameters, self.training)
+        if self.optimizer is not None and not self.training.reset_optimizer:
+            carry_state(self.optimizer, self.optimized, optimizer, parameters)
+        self.optimizer, self.optimized = optimizer, list(parameters)
+
+    def _new_epoch(self, epoch: int, context: Context) -> None:
+        steps = context.source.steps(self.training.batch_size)
+        self.epoch, self.step, self.rows = epoch, 0, 0
+        self.losses = torch.zeros(steps, device=self.device)
+        self.hits = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def _epoch(self, context: Context) -> None:
+        training, learner, method = self.training, self.learner, self.method
+        optimizer = self.optimizer
+        assert optimizer is not None
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        steps = len(self.losses)
+        look = _CHECK_EVERY.get(self.device.type, _CHECK_EVERY_ELSEWHERE)
+        classify = not self.stream.is_regression
+        order = derive(self.seed, "order", self.index, self.epoch)
+        for batch in context.source.epoch(training.batch_size, order, self.step):
+            if training.schedule != "constant":
+                done = self.epoch * steps + self.step
+                for group in optimizer.param_groups:
+                    group["lr"] = training.lr * lr_factor(training, done, steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss, logits = self._loss(batch, context)
+            self.losses[self.step] = loss.detach()
+            if self.step % look == look - 1:
+                self._check_losses()
+            loss.backward()
+            method.after_backward(learner, batch, context)
+            if training.clip is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, training.clip)
+            optimizer.step()
+            method.after_step(learner, batch, context)
+            if classify:
+                self.hits += (logits.detach().argmax(dim=1) == batch.y).sum()
+            self.rows += len(batch)
+            self.step += 1
+            self.total_steps += 1
+            self._between_steps()
+        self._check_losses()
+        entry = {
+            "task": self.index,
+            "epoch": self.epoch,
+            "step": self.total_steps,
+            "loss": self.losses.double().mean().item(),
+            "accuracy": self.hits.item() / self.rows if classify else None,
+            "lr": optimizer.param_groups[0]["lr"],
+        }
+        self.record.curve.append(entry)
+        self._emit("epoch", **entry)
+        self._new_epoch(self.epoch + 1, context)
+
+    def _loss(self, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
+        if self.training.precision == "bfloat16":
+            with torch.autocast(self.device.type, torch.bfloat16):
+                return self.method.loss(self.learner, batch, context)
+        return self.method.loss(self.learner, batch, context)
+
+    def _check_losses(self) -> None:
+        bad = ~torch.isfinite(self.losses[: self.step + 1])
+        if bool(bad.any()):
+            step = int(bad.nonzero()[0])
+            first = self.total_steps - self.step + step
+            raise Diverged(first, f"the training loss became {self.losses[step].item()}")
+
+    def _check_parameters(self) -> None:
+        for name, parameter in self.learner.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise Diverged(self.total_steps, f"parameter {name} left the finite numbers")
+
+    def _between_steps(self) -> None:
+        every = self.training.evaluate_every
+        if every is not None and (self.epoch * len(self.losses) + self.step) % every == 0:
+            up_to = self.index if self.training.evaluate_tasks == "seen" else None
+            scores = self._evaluate(up_to)
+            entry = {
+                "task": self.index,
+                "step": self.total_steps,
+                "accuracy": _known(scores.accuracy),
+                "loss": _known(scores.loss),
+            }
+            self.record.evaluations.append(entry)
+            self._emit("evaluation", **entry)
+        if self.folder is not None:
+            waited = time.monotonic() - self.saved_at
+            if waited >= 60 * self.training.checkpoint_minutes:
+                self._check_losses()
+                self._tick()
+                self._checkpoint()
+
+    def _evaluate(self, up_to: int | None) -> Scores:
+        return self.evaluator(self.learner, self.criterion, up_to)
+
+    def _probe(self) -> None:
+        if not self.probes:
+            return
+        self.learner.eval()
+        for i in range(self.index + 1):
+            task, split = self.stream[i], self.evaluator.splits[i]
+            x = task.inputs(split.x[:PROBE_SAMPLES].to(self.device))
+            y = self.learner.columns(split.y[:PROBE_SAMPLES].to(self.device), i)
+            for probe in self.probes:
+                entry = {
+                    "task": self.index,
+                    "on": i,
+                    "step": self.total_steps,
+                    "probe": type(probe).__name__,
+                    "values": probe.measure(self.learner, Batch(x, y, i)),
+                }
+                self.record.probes.append(entry)
+                self._emit("probe", **entry)
+
+    def _emit(self, event: str, **values: Any) -> None:
+        if self.events is not None:
+            self.events.append(event, **values)
+        if self.listener is not None:
+            self.listener({"event": event, **values})
+
+    def _checkpoint(self) -> None:
+        if self.checkpoint_path is None:
+            return
+        self._check_parameters()
+        save_checkpoint(self.checkpoint_path, self._state())
+        self.saved_at = time.monotonic()
+
+    def _state(self) -> Tree:
+        assert self.events is not None
+        state: Tree = {
+            "fingerprint": self.fingerprint,
+            "position": {
+                "index": self.index,
+                "epoch": self.epoch,
+                "step": self.step,
+                "total_steps": self.total_steps,
+                "open": self.open,
+            },
+            "learner": self.learner.state_dict(),
+            "method": self.method.state_dict(),
+            "start": self.start.state_dict(),
+            "draws": self.draws.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "record": self.record.to_dict(),
+            "events": self.events.sync(),
+        }
+        if self.optimizer is not None and (self.open or not self.training.reset_optimizer):
+            state["optimizer"] = optimizer_state(self.optimizer)
+        if self.open:
+            state["tally"] = {"losses": self.losses, "hits": self.hits, "rows": self.rows}
+        return state
+
+    def restore(self, state: Tree) -> None:
+        """Stand where a checkpoint was taken."""
+        for name, value in state["position"].items():
+            setattr(self, name, value)
+        met = self.index + 1 if self.open else self.index
+        for i in range(met):
+            self.learner.accommodate(i, self.stream[i], generator(self.seed, "head", i))
+        self.method.load_state_dict(state["method"])
+        if met:
+            self.method.restore(self.learner, met - 1)
+        self.learner.load_state_dict(state["learner"])
+        self.learner.to(self.device)
+        self.start.load_state_dict(state["start"])
+        self.record = Record.from_dict(state["record"])
+        if self.events is not None:
+            self.events.truncate(state["events"])
+        if "optimizer" in state:
+            self._new_optimizer()
+            assert self.optimizer is not None
+            load_optimizer_state(self.optimizer, state["optimizer"])
+        if self.open:
+            tally = state["tally"]
+            self.losses = tally["losses"].to(self.device)
+            self.hits = tally["hits"].to(self.device)
+            self.rows = tally["rows"]
+        self.draws.set_state(state["draws"])
+        torch.set_rng_state(state["torch"])
+        if state["cuda"]:
+            torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _known(values: list[float]) -> list[float | None]:
+    return [None if math.isnan(v) else v for v in values]

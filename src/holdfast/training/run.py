@@ -1,0 +1,156 @@
+"""One run: a learner meets a stream, and a record comes of it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from holdfast.methods.method import Method
+from holdfast.nets.learner import HeadKind, Learner, build_learner
+from holdfast.probes.probe import Probe
+from holdfast.records.environment import environment
+from holdfast.records.files import write_atomic
+from holdfast.records.record import Record
+from holdfast.seeds import seeded
+from holdfast.starts.start import Start
+from holdfast.streams.stream import Stream
+from holdfast.training.checkpoint import Tree, load_checkpoint
+from holdfast.training.loop import Listener, Loop
+from holdfast.training.options import Training
+
+
+def run(
+    stream: Stream,
+    learner: Learner | nn.Module,
+    method: Method | None = None,
+    training: Training | None = None,
+    *,
+    start: Start | None = None,
+    heads: HeadKind = "auto",
+    probes: Sequence[Probe] = (),
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    config: dict[str, Any] | None = None,
+    listener: Listener | None = None,
+) -> Record:
+    """Train a learner on every task of a stream in turn.
+
+    The same arguments and seed give the same record, bit for bit, on the same machine's CPU; so
+    does a run that was killed and resumed. Torch's global generators are left as they were.
+
+    Args:
+        stream: the tasks.
+        learner: a `Learner`, or a backbone (n, ...) -> (n, width) that is given `heads` fit for
+            the stream. Trained in place.
+        method: what protects earlier tasks; `None` is plain finetuning.
+        training: how each task is trained.
+        start: where training on a task begins; `None` carries on from the task before.
+        heads: for a bare backbone, see `build_learner`.
+        probes: measured after each task on each task seen.
+        seed: of everything drawn in the run.
+        out: folder for ``config.yaml``, ``record.json``, ``events.jsonl`` and checkpoints.
+        resume: continue the run that `out` holds, or return its record if it is complete; start
+            it if there is none.
+        config: what to keep as the run's configuration; by default a description of the parts.
+            On resume it must be that of the interrupted run.
+        listener: called with each event, a dict, as it happens.
+
+    Raises:
+        ValueError: a part does not fit another, the device is not there, or `out` holds another
+            run or a damaged checkpoint; all before training starts. Divergence raises nothing:
+            the record's status says so, with the step.
+    """
+    method, start, training = method or Method(), start or Start(), training or Training()
+    if resume and out is None:
+        raise ValueError("resume needs out: the folder of the run to continue")
+    if not isinstance(learner, Learner):
+        learner = build_learner(learner, stream, heads, seed)
+    if config is None:
+        config = _describe(stream, learner, method, training, start, probes, seed)
+    fingerprint = _fingerprint(config)
+    folder = None if out is None else Path(out)
+    state = None if folder is None else _claim(folder, resume, fingerprint)
+    if state is not None and state["record"]["status"] == "complete":
+        return Record.from_dict(state["record"])
+    names = [task.name for task in stream]
+    record = Record.empty(names, stream.scenario, seed, config, environment())
+    with seeded(seed, "torch"):
+        loop = Loop(
+            stream, learner, method, start, training, probes, seed, record, folder, fingerprint,
+            listener,
+        )  # fmt: skip
+        if folder is not None and state is None:
+            write_atomic(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+            record.save(folder)
+        if state is not None:
+            loop.restore(state)
+        record = loop.run()
+    if folder is not None:
+        record.save(folder)
+    return record
+
+
+def _claim(folder: Path, resume: bool, fingerprint: str) -> Tree | None:
+    """The checkpoint to go on from, after making sure that the folder is ours to write to."""
+    path = folder / "checkpoint" / "state.safetensors"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out must be a folder, {folder} is a file")
+    held = folder.exists() and any((folder / n).exists() for n in ("record.json", "checkpoint"))
+    if held and not resume:
+        raise ValueError(
+            f"out {folder} holds a run already; resume it (resume=True, or `holdfast resume`) "
+            "or give another folder"
+        )
+    if not path.exists():
+        return None
+    state = load_checkpoint(path)
+    if state.get("fingerprint") != fingerprint:
+        raise ValueError(
+            f"out {folder} holds another run: its configuration differs from the one given; "
+            "give another folder"
+        )
+    return state
+
+
+def _fingerprint(config: dict[str, Any]) -> str:
+    try:
+        text = json.dumps(config, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"config must hold JSON values alone: {error}") from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _describe(
+    stream: Stream,
+    learner: Learner,
+    method: Method,
+    training: Training,
+    start: Start,
+    probes: Sequence[Probe],
+    seed: int,
+) -> dict[str, Any]:
+    """A configuration for parts that were made in Python: enough to tell runs apart."""
+    parts: dict[str, Any] = {
+        "stream": repr(stream).splitlines(),
+        "learner": repr(learner).splitlines(),
+        "method": _part(method),
+        "start": _part(start),
+        "probes": [_part(probe) for probe in probes],
+        "training": asdict(training),
+        "seed": seed,
+    }
+    described: dict[str, Any] = json.loads(json.dumps(parts))
+    return described
+
+
+def _part(part: object) -> dict[str, Any]:
+    """Class and plain option values of a method, start or probe."""
+    plain = (bool, int, float, str, type(None))
+    options = {k: v for k, v in vars(part).items() if isinstance(v, plain) and k[0] != "_"}
+    return {"class": f"{type(part).__module__}:{type(part).__qualname__}", **options}
