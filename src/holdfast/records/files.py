@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 from holdfast.records.strict_json import dumps, loads
@@ -115,7 +115,7 @@ class EventLog:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "EventLog":
         return self
 
     def __exit__(

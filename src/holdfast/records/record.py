@@ -5,13 +5,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from holdfast.records.files import write_atomic
+from holdfast.records.named import named_metrics
 from holdfast.records.strict_json import dumps, loads, numbers, plain
+from holdfast.records.text import matrix_text
+from holdfast.records.within import Part, steps_to, tasks_of
 
 Status = Literal["running", "complete", "diverged"]
 
@@ -98,7 +101,7 @@ class Record:
         seed: int,
         config: dict[str, Any] | None = None,
         environment: dict[str, Any] | None = None,
-    ) -> Self:
+    ) -> "Record":
         """The record of a run that is about to start: every measurement NaN."""
         count = len(tasks)
         return cls(
@@ -132,11 +135,65 @@ class Record:
         """
         if not 0 <= task < len(self.tasks):
             raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
-        start = max((c["step"] for c in self.curve if c["task"] < task), default=0)
         found = [e for e in self.evaluations if e["task"] == task]
-        steps = np.array([e["step"] - start for e in found], dtype=np.int64)
+        steps = np.array([e["step"] for e in found], dtype=np.int64) - self._start(task)
         values = np.array([e["accuracy"] for e in found], dtype=np.float64)
         return steps, values.reshape(len(found), len(self.tasks))
+
+    def _start(self, task: int) -> int:
+        """Updates made before task `task`."""
+        return max((c["step"] for c in self.curve if c["task"] < task), default=0)
+
+    def steps_to(self, target: float, task: int, part: Part = "new") -> float:
+        """Updates in task `task` until the mean accuracy on a part of the tasks reaches `target`.
+
+        Counts evaluations within the task and the one at its end.
+
+        Args:
+            target: accuracy in [0, 1].
+            task: in training.
+            part: ``new``, that task; ``old``, those before it; ``all``, both.
+
+        Returns:
+            NaN when it is not reached, or unknown.
+
+        Raises:
+            ValueError: no such task, or ``old`` of the first.
+        """
+        tasks = tasks_of(part, task)
+        if part == "old" and task == 0:
+            raise ValueError("part='old' of task 0 holds no tasks")
+        steps, values = self.trace(task)
+        end = max((c["step"] for c in self.curve if c["task"] == task), default=None)
+        if end is not None:
+            steps = np.append(steps, end - self._start(task))
+            values = np.concatenate([values, self.accuracy[task : task + 1]])
+        return steps_to(steps, values[:, tasks].mean(axis=1), target)
+
+    def metrics(self) -> dict[str, float]:
+        """Every metric by its short name, NaN where unknown (`holdfast.records.named_metrics`).
+
+        For a run that was cut short, the functions of `holdfast.records.metrics` take the part of
+        a matrix that was filled.
+        """
+        # A task cut short has a trace too, but not the whole one that the formulas mean.
+        whole = self.finished == len(self.tasks)
+        traces = [self.trace(k)[1][: None if whole else 0] for k in range(len(self.tasks))]
+        return named_metrics(self.accuracy, self.loss, self.initial_accuracy, traces)
+
+    def summary(self) -> str:
+        """The record in words: its result matrix and main metrics."""
+        regression = bool(np.isnan(self.accuracy).all())
+        kind, matrix = ("loss", self.loss) if regression else ("accuracy", self.accuracy)
+        names = ("average_loss", "loss_forgetting") if regression else ("acc", "forgetting", "bwt")
+        values = self.metrics()
+        main = ", ".join(f"{name} {values[name]:.3f}" for name in names)
+        parts = [repr(self), f"{kind}, test on columns:", matrix_text(self.tasks, matrix), main]
+        if self.seconds:
+            parts.append(f"training {sum(self.seconds):.1f} s, CPU {sum(self.cpu_seconds):.1f} s")
+        if self.diverged is not None:
+            parts.append("diverged: " + ", ".join(f"{k} {v}" for k, v in self.diverged.items()))
+        return "\n".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as strict JSON holds it (NaN as None)."""
@@ -144,7 +201,7 @@ class Record:
         return {"format": _FORMAT, "version": _VERSION, **plain(fields, "record")}
 
     @classmethod
-    def from_dict(cls, data: Any) -> Self:
+    def from_dict(cls, data: Any) -> "Record":
         """The inverse of `to_dict`.
 
         Raises:
@@ -177,11 +234,12 @@ class Record:
             OSError: it could not be written; a record of before is untouched.
         """
         parts = self.to_dict()
+        parts["metrics"] = self.metrics()
         lines = [f"{json.dumps(key)}: {dumps(value)}" for key, value in parts.items()]
         write_atomic(Path(folder) / "record.json", "{\n" + ",\n".join(lines) + "\n}\n")
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path) -> "Record":
         """Read ``record.json`` of `folder`.
 
         Raises:
