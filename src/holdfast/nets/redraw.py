@@ -1,0 +1,66 @@
+"""Drawing the weights of a module anew, as they were drawn when it was made."""
+
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from holdfast.seeds import seeded
+
+
+def check_redrawable(module: nn.Module) -> None:
+    """Refuse a module some of whose parameters no `reset_parameters` redraws.
+
+    Raises:
+        ValueError: naming the submodules that hold parameters and have no `reset_parameters`,
+            neither themselves nor above them, or that have one which a parametrization (of
+            `torch.nn.utils.parametrize`) leaves without effect.
+    """
+    stubborn = _stubborn(module, "")
+    if stubborn:
+        raise ValueError(
+            f"cannot draw new weights for {', '.join(stubborn)}: give each of these modules (or "
+            "one that contains it) a method reset_parameters() that draws its parameters in place"
+        )
+
+
+def redraw(module: nn.Module, seed: int, *purpose: str | int) -> None:
+    """Draw all parameters of `module` anew, in place, and reset running statistics.
+
+    Calls `reset_parameters` wherever a submodule has it, the inner before the outer: a net whose
+    weights are not drawn as the layers of `torch.nn` draw theirs says so in a `reset_parameters`
+    of its own, which then has the last word. The result is a function of the seed and the purpose
+    (see `holdfast.seeds.derive`), on one kind of device; the global generators are left alone.
+
+    Raises:
+        ValueError: see `check_redrawable`; nothing has been changed then.
+
+    >>> a, b = nn.Linear(2, 3), nn.Linear(2, 3)
+    >>> redraw(a, 0, "fresh", 1); redraw(b, 0, "fresh", 1)
+    >>> bool((a.weight == b.weight).all())
+    True
+    """
+    check_redrawable(module)
+    with seeded(seed, *purpose):
+        module.apply(_reset)
+
+
+def _reset(module: nn.Module) -> None:
+    for name in _RESETS:
+        if callable(reset := getattr(module, name, None)):
+            reset()
+            return
+
+
+def _stubborn(module: nn.Module, path: str) -> list[str]:
+    here = [f"{path or 'the module'} ({type(module).__name__})"]
+    if is_parametrized(module):
+        return here
+    if any(callable(getattr(module, name, None)) for name in _RESETS):
+        return []
+    found = here if next(module.parameters(recurse=False), None) is not None else []
+    for name, child in module.named_children():
+        found = found + _stubborn(child, f"{path}.{name}" if path else name)
+    return found
+
+
+_RESETS = ("reset_parameters", "_reset_parameters")
+"""What `torch.nn` calls it; attention and transformers have the second."""
