@@ -73,16 +73,16 @@ def run(
         learner = build_learner(learner, stream, heads, seed)
     if config is None:
         config = _describe(stream, learner, method, training, start, probes, seed)
-    fingerprint = _fingerprint(config)
+    identity = fingerprint(config)
     folder = None if out is None else Path(out)
-    state = None if folder is None else _claim(folder, resume, fingerprint)
+    state = None if folder is None else _claim(folder, resume, identity)
     if state is not None and state["record"]["status"] == "complete":
         return Record.from_dict(state["record"])
     names = [task.name for task in stream]
     record = Record.empty(names, stream.scenario, seed, config, environment())
     with seeded(seed, "torch"):
         loop = Loop(
-            stream, learner, method, start, training, probes, seed, record, folder, fingerprint,
+            stream, learner, method, start, training, probes, seed, record, folder, identity,
             listener,
         )  # fmt: skip
         if folder is not None and state is None:
@@ -118,9 +118,16 @@ def _claim(folder: Path, resume: bool, fingerprint: str) -> Tree | None:
     return state
 
 
-def _fingerprint(config: dict[str, Any]) -> str:
+def fingerprint(config: dict[str, Any]) -> str:
+    """SHA-256 of a configuration, leaving out what changes no result on one machine.
+
+    Raises:
+        ValueError: it holds something that is no JSON value.
+    """
+    training = config.get("training") or {}
+    kept = {k: v for k, v in training.items() if k not in ("device", "checkpoint_minutes")}
     try:
-        text = json.dumps(config, sort_keys=True, allow_nan=False)
+        text = json.dumps({**config, "training": kept}, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"config must hold JSON values alone: {error}") from error
     return hashlib.sha256(text.encode()).hexdigest()

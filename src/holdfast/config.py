@@ -1,0 +1,333 @@
+"""Configurations: plain dicts (YAML, JSON) that name the parts of a run."""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import yaml
+
+from holdfast.data.split import Dataset
+from holdfast.methods.method import Method
+from holdfast.nets.learner import HeadKind, Learner, build_learner
+from holdfast.probes.probe import Probe
+from holdfast.records.record import Record
+from holdfast.starts.start import Start
+from holdfast.streams.stream import Stream
+from holdfast.training.loop import Listener
+from holdfast.training.options import Training
+from holdfast.training.run import run
+
+Config = dict[str, Any]
+
+PARTS: dict[str, dict[str, str]] = {
+    "dataset": {"digits": "holdfast.data:digits"},
+    "stream": {
+        name: f"holdfast.streams:{name}"
+        for name in (
+            "split", "permuted", "rotated", "superclass", "growing", "chained", "teacher_student",
+        )
+    },
+    "net": {
+        name: f"holdfast.nets:{name}"
+        for name in ("mlp", "lenet", "alexnet", "resnet18", "residual", "cnn")
+    },
+    "method": {
+        "finetune": "holdfast.methods:Finetune",
+        "joint": "holdfast.methods:Joint",
+        "single_task": "holdfast.methods:SingleTask",
+        "replay": "holdfast.methods:Replay",
+        "derpp": "holdfast.methods:DERpp",
+        "ewc": "holdfast.methods:EWC",
+        "lwf": "holdfast.methods:LwF",
+        "agem": "holdfast.methods:AGEM",
+    },
+    "start": {"carry_on": "holdfast.starts:CarryOn", "fresh": "holdfast.starts:Fresh"},
+    "probe": {"effective_rank": "holdfast.probes:EffectiveRank"},
+}  # fmt: skip
+"""Short names of the parts, by kind; anything else is taken for an import path."""
+
+_GIVEN = {"stream": {"seed"}, "net": {"input_shape", "seed"}}
+"""Arguments the run supplies. A `seed` may be set all the same, to hold a part fixed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of a run, made from a configuration and ready to go."""
+
+    stream: Stream
+    learner: Learner
+    method: Method
+    start: Start
+    training: Training
+    probes: tuple[Probe, ...]
+    seed: int
+
+
+def read_config(path: str | Path) -> Config:
+    """A configuration from a YAML (or JSON) file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no YAML, or holds no mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no configuration at {path}")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must hold a mapping of keys, got {type(config).__name__}")
+    return config
+
+
+def override(config: Config, key: str, value: Any) -> None:
+    """Set a dotted key in place: ``override(config, "training.lr", 0.1)``.
+
+    A part given by its name alone becomes a mapping when one of its options is set.
+
+    Raises:
+        ValueError: the key leads through something that has no keys.
+    """
+    *path, last = key.split(".")
+    node = config
+    for i, step in enumerate(path):
+        below = node.setdefault(step, {})
+        if isinstance(below, str):
+            below = node[step] = {"name": below}
+        if not isinstance(below, dict):
+            raise ValueError(f"{'.'.join(path[: i + 1])} is {below!r} and has no key {last!r}")
+        node = below
+    node[last] = value
+
+
+def resolve(config: Config) -> Config:
+    """The whole configuration: every option of every part, defaults filled in, types checked.
+
+    Resolving twice changes nothing, and the result runs to the same record.
+
+    Raises:
+        ValueError: an unknown key (with the nearest known one), a wrong type, a missing part.
+    """
+    known = ("stream", "net", "heads", "method", "start", "training", "probes", "order", "seed")
+    _check_keys("config", config, known)
+    for required in ("stream", "net"):
+        if required not in config:
+            raise ValueError(f"config lacks {required!r}; it needs at least stream and net")
+    heads = config.get("heads", "auto")
+    if heads not in get_args(HeadKind):
+        raise ValueError(f"heads must be one of {get_args(HeadKind)}, got {heads!r}")
+    seed = config.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a non-negative integer, got {seed!r}")
+    probes = config.get("probes") or []
+    if not isinstance(probes, list):
+        raise ValueError(f"probes must be a list, got {probes!r}")
+    return {
+        "stream": _resolve_part("stream", config["stream"]),
+        "net": _resolve_part("net", config["net"]),
+        "heads": heads,
+        "method": _resolve_part("method", config.get("method", "finetune")),
+        "start": _resolve_part("start", config.get("start", "carry_on")),
+        "training": _plain(_typed("training", Training, config.get("training") or {})),
+        "probes": [_resolve_part("probe", probe) for probe in probes],
+        "order": config.get("order"),
+        "seed": seed,
+    }
+
+
+def build(config: Config) -> Parts:
+    """Make the parts a configuration names; data is loaded, nothing is trained.
+
+    Raises:
+        ValueError, TypeError: whatever is wrong with it.
+    """
+    config = resolve(config)
+    seed: int = config["seed"]
+    stream = _make("stream", config["stream"], seed=seed)
+    if config["order"] is not None:
+        stream = stream.reordered(config["order"])
+    backbone = _make("net", config["net"], input_shape=stream.input_shape, seed=seed)
+    return Parts(
+        stream=stream,
+        learner=build_learner(backbone, stream, config["heads"], seed),
+        method=_make("method", config["method"]),
+        start=_make("start", config["start"]),
+        training=Training(**_typed("training", Training, config["training"])),
+        probes=tuple(_make("probe", probe) for probe in config["probes"]),
+        seed=seed,
+    )
+
+
+def run_config(
+    config: Config,
+    out: str | Path | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+) -> Record:
+    """Run a configuration; `out`, `resume` and `listener` as in `holdfast.run`.
+
+    Raises:
+        ValueError, TypeError: whatever is wrong with the configuration, before training.
+    """
+    config = resolve(config)
+    parts = build(config)
+    return run(
+        parts.stream, parts.learner, parts.method, parts.training,
+        start=parts.start, probes=parts.probes, seed=parts.seed,
+        out=out, resume=resume, config=config, listener=listener,
+    )  # fmt: skip
+
+
+def resume(out: str | Path, listener: Listener | None = None) -> Record:
+    """Go on with the run a folder holds, from its ``config.yaml`` and last checkpoint.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: the run was made of Python objects, not of a configuration: call `holdfast.run`
+            with the same objects and ``resume=True``.
+    """
+    path = Path(out) / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"{out} holds no run: there is no config.yaml in it")
+    config = read_config(path)
+    if "learner" in config:
+        raise ValueError(
+            f"the run in {out} was made of Python objects; call holdfast.run with the same ones "
+            "and resume=True"
+        )
+    return run_config(config, out, resume=True, listener=listener)
+
+
+def _resolve_part(kind: str, part: Any) -> Config:
+    name, options = _named(kind, part)
+    factory = _factory(kind, name)
+    own, datasets, supplied = _sorted_options(kind, factory, options)
+    resolved = _plain(_typed(f"{kind} {name!r}", factory, own, _left_out(kind, factory)))
+    for key, value in datasets.items():
+        many = isinstance(value, list)
+        parts = [_resolve_part("dataset", v) for v in (value if many else [value])]
+        resolved[key] = parts if many else parts[0]
+    return {"name": name, **resolved, **supplied}
+
+
+def _make(kind: str, part: Config, **given: Any) -> Any:
+    name, options = _named(kind, part)
+    factory = _factory(kind, name)
+    own, datasets, supplied = _sorted_options(kind, factory, options)
+    typed = _typed(f"{kind} {name!r}", factory, own, _left_out(kind, factory))
+    for key, value in datasets.items():
+        many = isinstance(value, list)
+        made = [_make("dataset", v) for v in (value if many else [value])]
+        typed[key] = made if many else made[0]
+    takes = inspect.signature(factory).parameters
+    return factory(**typed, **{**{k: v for k, v in given.items() if k in takes}, **supplied})
+
+
+def _sorted_options(
+    kind: str, factory: Callable[..., Any], options: Config
+) -> tuple[Config, Config, Config]:
+    """The options a person sets on a part: its own, its datasets, and a seed held fixed."""
+    inputs = _dataset_arguments(factory)
+    missing = [
+        key
+        for key in inputs
+        if key not in options
+        and inspect.signature(factory).parameters[key].default is inspect.Parameter.empty
+    ]
+    datasets = {key: options[key] for key in inputs if key in options}
+    datasets |= {key: "digits" for key in missing if key == "dataset"}
+    seed = options.get("seed")
+    supplied = {}
+    if "seed" in _GIVEN.get(kind, ()) and seed is not None:
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ValueError(f"{kind}.seed must be a non-negative integer, got {seed!r}")
+        supplied["seed"] = seed
+    taken = {*datasets, *(("seed",) if "seed" in _GIVEN.get(kind, ()) else ())}
+    return {k: v for k, v in options.items() if k not in taken}, datasets, supplied
+
+
+def _left_out(kind: str, factory: Callable[..., Any]) -> frozenset[str]:
+    return frozenset({*_dataset_arguments(factory), *_GIVEN.get(kind, ())})
+
+
+def _named(kind: str, part: Any) -> tuple[str, Config]:
+    if isinstance(part, str):
+        return part, {}
+    if isinstance(part, Mapping) and isinstance(part.get("name"), str):
+        return part["name"], {k: v for k, v in part.items() if k != "name"}
+    raise ValueError(f"{kind} must be a name or a mapping with a name and options, got {part!r}")
+
+
+def _factory(kind: str, name: str) -> Callable[..., Any]:
+    """The function or class a short name or an import path stands for."""
+    path = PARTS[kind].get(name, name)
+    module, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
+    if not module:
+        raise ValueError(
+            f"{kind} {name!r} is unknown{_nearest(name, PARTS[kind])}; "
+            f"known are {', '.join(PARTS[kind])}, or an import path such as package.module:Name"
+        )
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from error
+    if not callable(found):
+        raise ValueError(f"{kind} {name!r} is no function or class")
+    return found
+
+
+def _typed(
+    what: str, factory: Callable[..., Any], options: Config, skip: frozenset[str] = frozenset()
+) -> Config:
+    """The options of a factory, checked against its annotations, its defaults filled in."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    if not isinstance(options, Mapping):
+        raise ValueError(f"{what} must be a mapping of options, got {options!r}")
+    parameters = inspect.signature(factory).parameters
+    _check_keys(what, options, [name for name in parameters if name not in skip])
+    parser = ArgumentParser(exit_on_error=False)
+    add = parser.add_class_arguments if inspect.isclass(factory) else parser.add_function_arguments
+    add(factory, skip=set(skip))
+    try:
+        found = parser.parse_object(dict(options))
+    except ArgumentError as error:
+        raise ValueError(f"{what}: {error}") from error
+    return dict(found.as_dict())
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as YAML and JSON have them."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _dataset_arguments(factory: Callable[..., Any]) -> list[str]:
+    """The parameters that take a `Dataset`, or several."""
+    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    return [
+        name
+        for name, hint in hints.items()
+        if name != "return" and (hint is Dataset or Dataset in get_args(hint))
+    ]
+
+
+def _check_keys(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for key in given:
+        if key not in known:
+            raise ValueError(
+                f"{what} has no key {key!r}{_nearest(str(key), known)}; it takes {', '.join(known)}"
+            )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
