@@ -55,8 +55,8 @@ def run(
         probes: measured after each task on each task seen.
         seed: of everything drawn in the run.
         out: folder for ``config.yaml``, ``record.json``, ``events.jsonl`` and checkpoints.
-        resume: continue the run that `out` holds, or return its record if it is complete; start
-            it if there is none.
+        resume: continue the run that `out` holds (a complete one gives its record and trained
+            learner at once), or start it if there is none.
         config: what to keep as the run's configuration; by default a description of the parts.
             On resume it must be that of the interrupted run.
         listener: called with each event, a dict, as it happens.
@@ -76,8 +76,6 @@ def run(
     identity = fingerprint(config)
     folder = None if out is None else Path(out)
     state = None if folder is None else _claim(folder, resume, identity)
-    if state is not None and state["record"]["status"] == "complete":
-        return Record.from_dict(state["record"])
     names = [task.name for task in stream]
     record = Record.empty(names, stream.scenario, seed, config, environment())
     with seeded(seed, "torch"):

@@ -1,0 +1,50 @@
+# Exactly two commands do all set-up: `make demo` and `make test`. The others build on them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/holdfast study demo --out out/demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n auto -q
+
+check: lint types docs test
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict --quiet
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+# The same work in Avalanche, in an environment of its own.
+bench-avalanche: $(STAMP)
+	$(PYTHON) -m venv .bench/avalanche
+	.bench/avalanche/bin/python -m pip install --quiet -c benchmarks/avalanche-constraints.txt avalanche-lib
+	OMP_NUM_THREADS=1 .bench/avalanche/bin/python benchmarks/avalanche.py
+
+reproduce-foundation: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_foundation
+
+clean:
+	rm -rf $(VENV) site out .mypy_cache .ruff_cache .pytest_cache
