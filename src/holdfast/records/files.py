@@ -70,7 +70,7 @@ class EventLog:
         self.position = self._file.read().rfind(b"\n") + 1
         self._file.truncate(self.position)
 
-    def append(self, kind: str, **fields: Any) -> None:
+    def append(self, kind: str, /, **fields: Any) -> None:
         """Write one event: a line ``{"event": kind, ...fields}``.
 
         Raises:

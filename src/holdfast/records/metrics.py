@@ -88,7 +88,7 @@ def forgetting(accuracy: Matrix, reference: Literal["max", "after_learning"] = "
         reference: ``max``, the best from when task j was learned until before the last task,
             ref_j = max_{j <= t < T-1} R[t, j]; ``after_learning``, ref_j = R[j, j].
 
-    Negative when the last task improves earlier ones. Chaudhry et al., 2018, eq. 3 lets the maximum
+    Negative when the last task improves earlier ones. Chaudhry et al., 2018 let the maximum
     start before task j was learned; libraries also average over all T tasks, which scales this by
     (T-1)/T.
     """

@@ -13,7 +13,7 @@ def order_disparity(records: Sequence[Record]) -> dict[str, float]:
 
     OPD_t = max_r P_t(r) - min_r P_t(r), P_t(r) the final accuracy on task t under order r, averaged
     first over the records (seeds) of that order. Tasks are matched by name, whatever their
-    position. Yoon et al., 2020, section 4.
+    position. Yoon et al., 2020.
 
     Args:
         records: runs over the same tasks in at least two orders, any number of each.

@@ -80,6 +80,9 @@ class Record:
     diverged: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
         self.tasks = tuple(self.tasks)
         count = len(self.tasks)
         if not count or len(set(self.tasks)) < count:
@@ -216,16 +219,19 @@ class Record:
         missing = [name for name in cls.__dataclass_fields__ if name not in data]
         if missing:
             raise ValueError(f"the record lacks {', '.join(missing)}")
-        given = {name: data[name] for name in cls.__dataclass_fields__}
-        try:
-            for name in (*_MATRICES, *_VECTORS):
-                given[name] = np.array(numbers(given[name]), dtype=np.float64)
-            for name in _LISTS:
-                given[name] = [numbers(item) for item in given[name]]
-            given["tasks"] = tuple(given["tasks"])
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"the record's {name} cannot be read: {error}") from error
-        return cls(**given)
+        made = cls.empty(["unread"], "unread", 0)
+        for name in cls.__dataclass_fields__:
+            value = data[name]
+            try:
+                if name in (*_MATRICES, *_VECTORS):
+                    value = np.array(numbers(value), dtype=np.float64)
+                elif name in _LISTS:
+                    value = [numbers(item) for item in value]
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"the record's {name} cannot be read: {error}") from error
+            setattr(made, name, value)
+        made._check()
+        return made
 
     def save(self, folder: str | Path) -> None:
         """Write ``record.json`` into `folder`, with the metrics for other readers.
@@ -248,13 +254,13 @@ class Record:
         """
         path = Path(folder) / "record.json"
         try:
-            text = path.read_text(encoding="utf-8")
+            content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(
                 f"{folder} holds no record.json; give the folder a run wrote"
             ) from error
         try:
-            data = loads(text)
+            data = loads(content.decode())
         except ValueError as error:
             raise ValueError(f"{path} is cut short or no JSON: {error}") from error
         try:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from holdfast.records.metrics import Matrix
 
-Trace = Float[np.ndarray, "evaluations tasks"]
+Trace = Float[np.ndarray, "_ tasks"]
 Part = Literal["old", "new", "all"]
 
 
@@ -32,7 +32,7 @@ def min_accuracy(accuracy: Matrix, traces: Sequence[Trace]) -> float:
     """min-ACC: mean over the tasks before the last of the lowest accuracy since each was learned.
 
     (1/(T-1)) sum_{j<T-1} min_n a_j(n), n over all evaluations during and at the end of the tasks
-    after j. De Lange et al., 2023, eq. 2.
+    after j. De Lange et al., 2023.
 
     Args:
         accuracy: (T, T) R, the ends of tasks.
@@ -47,7 +47,7 @@ def min_accuracy(accuracy: Matrix, traces: Sequence[Trace]) -> float:
 
 
 def worst_case_accuracy(accuracy: Matrix, traces: Sequence[Trace]) -> float:
-    """WC-ACC: (1/T) R[T-1, T-1] + (1 - 1/T) min-ACC. De Lange et al., 2023, eq. 3."""
+    """WC-ACC: (1/T) R[T-1, T-1] + (1 - 1/T) min-ACC. De Lange et al., 2023."""
     last = 1 / len(accuracy)
     return float(last * accuracy[-1, -1] + (1 - last) * min_accuracy(accuracy, traces))
 
@@ -132,7 +132,7 @@ def steps_to(
     return float(steps[reached[0]])
 
 
-def _check(accuracy: Matrix, traces: Sequence[Trace]) -> None:
+def _check(accuracy: np.ndarray, traces: Sequence[np.ndarray]) -> None:
     count = len(accuracy)
     if len(traces) != count or any(trace.shape[1:] != (count,) for trace in traces):
         raise ValueError(
