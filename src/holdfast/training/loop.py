@@ -40,9 +40,8 @@ Listener = Callable[[dict[str, Any]], None]
 PROBE_SAMPLES = 512
 """Samples of each seen task that probes measure on: the first of its evaluation split."""
 
-_CHECK_EVERY = {"cpu": 1}
-_CHECK_EVERY_ELSEWHERE = 64
-"""Steps between looks at the loss; off the CPU each look waits for the device."""
+_LOOK_EVERY = 64
+"""Steps between looks at the loss off the CPU, where each look waits for the device."""
 
 
 class Diverged(Exception):  # noqa: N818
@@ -216,7 +215,7 @@ class Loop:
         assert optimizer is not None
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         steps = len(self.losses)
-        look = _CHECK_EVERY.get(self.device.type, _CHECK_EVERY_ELSEWHERE)
+        on_cpu = self.device.type == "cpu"
         classify = not self.stream.is_regression
         order = derive(self.seed, "order", self.index, self.epoch)
         for batch in context.source.epoch(training.batch_size, order, self.step):
@@ -227,7 +226,8 @@ class Loop:
             optimizer.zero_grad(set_to_none=True)
             loss, logits = self._loss(batch, context)
             self.losses[self.step] = loss.detach()
-            if self.step % look == look - 1:
+            suspect = not math.isfinite(loss.item()) if on_cpu else self.step % _LOOK_EVERY == 0
+            if suspect:
                 self._check_losses()
             loss.backward()
             method.after_backward(learner, batch, context)

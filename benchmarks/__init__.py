@@ -1,0 +1,1 @@
+"""What Holdfast costs beside bare PyTorch: ``python -m benchmarks`` prints the table."""
