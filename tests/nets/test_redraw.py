@@ -76,6 +76,18 @@ def test_attention_is_redrawn_whole() -> None:
     assert all(not torch.equal(before[k], module.state_dict()[k]) for k in weights)
 
 
+def test_frozen_submodules_are_left_alone() -> None:
+    module = nn.Sequential(net(), Bare(), net())
+    module[0].requires_grad_(False)
+    module[1].requires_grad_(False)  # could not be redrawn
+    module[0](torch.randn(5, 1, 4, 4))
+    before = copy.deepcopy(module.state_dict())
+    redraw(module, 1)
+    after = module.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before if k[0] in "01")
+    assert not torch.equal(before["2.0.weight"], after["2.0.weight"])
+
+
 @pytest.mark.parametrize(
     ("module", "named"),
     [

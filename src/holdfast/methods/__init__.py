@@ -1,0 +1,9 @@
+from holdfast.methods.agem import AGEM as AGEM
+from holdfast.methods.derpp import DERpp as DERpp
+from holdfast.methods.finetune import Finetune as Finetune
+from holdfast.methods.joint import Joint as Joint
+from holdfast.methods.lwf import LwF as LwF
+from holdfast.methods.memory import Memory as Memory
+from holdfast.methods.method import Method as Method
+from holdfast.methods.replay import Replay as Replay
+from holdfast.methods.single_task import SingleTask as SingleTask

@@ -7,7 +7,7 @@ from holdfast.seeds import seeded
 
 
 def check_redrawable(module: nn.Module) -> None:
-    """Refuse a module some of whose parameters no `reset_parameters` redraws.
+    """Refuse a module some of whose trainable parameters no `reset_parameters` redraws.
 
     Raises:
         ValueError: naming the submodules that hold parameters and have no `reset_parameters`,
@@ -23,11 +23,12 @@ def check_redrawable(module: nn.Module) -> None:
 
 
 def redraw(module: nn.Module, seed: int, *purpose: str | int) -> None:
-    """Draw all parameters of `module` anew, in place, and reset running statistics.
+    """Draw the parameters of `module` anew, in place, and reset running statistics.
 
     Calls `reset_parameters` wherever a submodule has it, the inner before the outer: a net whose
     weights are not drawn as the layers of `torch.nn` draw theirs says so in a `reset_parameters`
-    of its own, which then has the last word. The result is a function of the seed and the purpose
+    of its own, which then has the last word. A submodule whose parameters are all frozen is left as
+    it is, running statistics too. The result is a function of the seed and the purpose
     (see `holdfast.seeds.derive`), on one kind of device; the global generators are left alone.
 
     Raises:
@@ -44,6 +45,8 @@ def redraw(module: nn.Module, seed: int, *purpose: str | int) -> None:
 
 
 def _reset(module: nn.Module) -> None:
+    if _frozen(module):
+        return
     for name in _RESETS:
         if callable(reset := getattr(module, name, None)):
             reset()
@@ -51,6 +54,8 @@ def _reset(module: nn.Module) -> None:
 
 
 def _stubborn(module: nn.Module, path: str) -> list[str]:
+    if _frozen(module):
+        return []
     here = [f"{path or 'the module'} ({type(module).__name__})"]
     if is_parametrized(module):
         return here
@@ -60,6 +65,11 @@ def _stubborn(module: nn.Module, path: str) -> list[str]:
     for name, child in module.named_children():
         found = found + _stubborn(child, f"{path}.{name}" if path else name)
     return found
+
+
+def _frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
 _RESETS = ("reset_parameters", "_reset_parameters")

@@ -1,0 +1,88 @@
+"""Rehearsal of samples kept from earlier tasks."""
+
+from typing import Any
+
+from torch import Tensor
+
+from holdfast.methods.arguments import check_number, check_positive_integer
+from holdfast.methods.memory import Memory, Selection, check_selection, joined, remember_task
+from holdfast.methods.method import Method
+from holdfast.nets.learner import Learner
+from holdfast.streams.batches import Batch
+from holdfast.streams.context import Context
+from holdfast.streams.stream import Stream
+
+
+class Replay(Method):
+    """Experience replay: train on each batch together with samples kept from earlier tasks.
+
+    From the second task on each batch B is joined by a batch M drawn from the memory, in one
+    forward pass (BatchNorm sees them as one batch). The loss is
+
+        mean over B and M of l                       (`weight` None: every sample counts the same)
+        mean over B of l + weight * mean over M of l (`weight` a number)
+
+    and that is also the training loss of the record; its training accuracy is that of B. After a
+    task all its training samples are offered to the memory once, so that with ``reservoir`` it
+    holds a uniform sample of everything seen, however many epochs were trained. Inputs are kept
+    as the network sees them.
+
+    Rolnick et al., "Experience Replay for Continual Learning", 2019; Chaudhry et al., "On Tiny
+    Episodic Memories in Continual Learning", 2019, who add samples of the current task during its
+    single epoch too; here the memory holds earlier tasks alone.
+
+    Args:
+        memory: most samples kept.
+        selection: ``reservoir`` or ``class_balanced``, see `Memory`.
+        batch_size: samples drawn from the memory a step; `None` draws as many as the training
+            batch has.
+        weight: of the memory's loss, see above.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: int = 500,
+        selection: Selection = "reservoir",
+        batch_size: int | None = None,
+        weight: float | None = None,
+    ) -> None:
+        self._memory = Memory(memory, selection)
+        if batch_size is not None:
+            check_positive_integer("batch_size", batch_size)
+        if weight is not None:
+            check_number("weight", weight)
+        self.memory, self.selection = memory, selection
+        self.batch_size, self.weight = batch_size, weight
+
+    def check(self, learner: Learner, stream: Stream) -> None:
+        """Refuse to balance the classes of regression targets."""
+        check_selection(self.selection, stream)
+
+    def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
+        """The loss on the batch and the samples drawn, and the logits of the batch."""
+        if len(self._memory) == 0:
+            return super().loss(learner, batch, context)
+        n, memory = len(batch), self._memory
+        memory.to(batch.x.device)
+        kept = memory.at(memory.draw(self.batch_size or n, context.generator))
+        both = joined([batch, kept])
+        logits = learner(both.x, both.task)
+        if self.weight is None:
+            loss = context.criterion(logits, both.y)
+        else:
+            loss = context.criterion(logits[:n], batch.y)
+            loss = loss + self.weight * context.criterion(logits[n:], kept.y)
+        return loss, logits[:n]
+
+    def end_task(self, learner: Learner, context: Context) -> None:
+        """Offer the task's samples to the memory."""
+        remember_task(self._memory, learner, context)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The memory."""
+        return {"memory": self._memory.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self._memory.load_state_dict(state["memory"])
