@@ -5,6 +5,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -97,9 +98,9 @@ def override(config: Config, key: str, value: Any) -> None:
     *path, last = key.split(".")
     node = config
     for i, step in enumerate(path):
-        below = node.setdefault(step, {})
-        if isinstance(below, str):
-            below = node[step] = {"name": below}
+        below = node.get(step)
+        if below is None or isinstance(below, str):
+            below = node[step] = {} if below is None else {"name": below}
         if not isinstance(below, dict):
             raise ValueError(f"{'.'.join(path[: i + 1])} is {below!r} and has no key {last!r}")
         node = below
@@ -114,8 +115,10 @@ def resolve(config: Config) -> Config:
     Raises:
         ValueError: an unknown key (with the nearest known one), a wrong type, a missing part.
     """
+    if not isinstance(config, Mapping):
+        raise ValueError(f"config must be a mapping of keys, got {config!r}")
     known = ("stream", "net", "heads", "method", "start", "training", "probes", "order", "seed")
-    _check_keys("config", config, known)
+    check_keys("config", config, known)
     for required in ("stream", "net"):
         if required not in config:
             raise ValueError(f"config lacks {required!r}; it needs at least stream and net")
@@ -128,6 +131,11 @@ def resolve(config: Config) -> Config:
     probes = config.get("probes") or []
     if not isinstance(probes, list):
         raise ValueError(f"probes must be a list, got {probes!r}")
+    order = config.get("order")
+    if order is not None and not (
+        isinstance(order, (list, tuple)) and all(type(i) is int for i in order)
+    ):
+        raise ValueError(f"order must be a list of task positions, got {order!r}")
     return {
         "stream": _resolve_part("stream", config["stream"]),
         "net": _resolve_part("net", config["net"]),
@@ -136,31 +144,32 @@ def resolve(config: Config) -> Config:
         "start": _resolve_part("start", config.get("start", "carry_on")),
         "training": _plain(_typed("training", Training, config.get("training") or {})),
         "probes": [_resolve_part("probe", probe) for probe in probes],
-        "order": config.get("order"),
+        "order": _plain(order),
         "seed": seed,
     }
 
 
-def build(config: Config) -> Parts:
+def build(config: Config, beside: Parts | None = None) -> Parts:
     """Make the parts a configuration names; data is loaded, nothing is trained.
+
+    Args:
+        config: of the run.
+        beside: parts whose stream and learner are taken instead of made, where a configuration
+            that differs in the other parts alone is only to be checked.
 
     Raises:
         ValueError, TypeError: whatever is wrong with it.
     """
     config = resolve(config)
-    seed: int = config["seed"]
-    stream = _make("stream", config["stream"], seed=seed)
-    if config["order"] is not None:
-        stream = stream.reordered(config["order"])
-    backbone = _make("net", config["net"], input_shape=stream.input_shape, seed=seed)
+    stream, learner = (beside.stream, beside.learner) if beside else _trained_part(config)
     return Parts(
         stream=stream,
-        learner=build_learner(backbone, stream, config["heads"], seed),
+        learner=learner,
         method=_make("method", config["method"]),
         start=_make("start", config["start"]),
         training=Training(**_typed("training", Training, config["training"])),
         probes=tuple(_make("probe", probe) for probe in config["probes"]),
-        seed=seed,
+        seed=config["seed"],
     )
 
 
@@ -204,6 +213,15 @@ def resume(out: str | Path, listener: Listener | None = None) -> Record:
     return run_config(config, out, resume=True, listener=listener)
 
 
+def _trained_part(config: Config) -> tuple[Stream, Learner]:
+    seed: int = config["seed"]
+    stream = _make("stream", config["stream"], seed=seed)
+    if config["order"] is not None:
+        stream = stream.reordered(config["order"])
+    backbone = _make("net", config["net"], input_shape=stream.input_shape, seed=seed)
+    return stream, build_learner(backbone, stream, config["heads"], seed)
+
+
 def _resolve_part(kind: str, part: Any) -> Config:
     name, options = _named(kind, part)
     factory = _factory(kind, name)
@@ -241,7 +259,10 @@ def _sorted_options(
         and inspect.signature(factory).parameters[key].default is inspect.Parameter.empty
     ]
     datasets = {key: options[key] for key in inputs if key in options}
-    datasets |= {key: "digits" for key in missing if key == "dataset"}
+    for key in missing:
+        if key != "dataset":
+            raise ValueError(f"{kind} needs {key!r}: the datasets it is made of")
+        datasets[key] = "digits"
     seed = options.get("seed")
     supplied = {}
     if "seed" in _GIVEN.get(kind, ()) and seed is not None:
@@ -270,7 +291,7 @@ def _factory(kind: str, name: str) -> Callable[..., Any]:
     module, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
     if not module:
         raise ValueError(
-            f"{kind} {name!r} is unknown{_nearest(name, PARTS[kind])}; "
+            f"{kind} {name!r} is unknown{nearest(name, PARTS[kind])}; "
             f"known are {', '.join(PARTS[kind])}, or an import path such as package.module:Name"
         )
     try:
@@ -283,23 +304,50 @@ def _factory(kind: str, name: str) -> Callable[..., Any]:
 
 
 def _typed(
-    what: str, factory: Callable[..., Any], options: Config, skip: frozenset[str] = frozenset()
+    what: str, factory: Callable[..., Any], options: Any, skip: frozenset[str] = frozenset()
 ) -> Config:
     """The options of a factory, checked against its annotations, its defaults filled in."""
-    from jsonargparse import ArgumentError, ArgumentParser
+    from jsonargparse import ArgumentError
 
     if not isinstance(options, Mapping):
         raise ValueError(f"{what} must be a mapping of options, got {options!r}")
-    parameters = inspect.signature(factory).parameters
-    _check_keys(what, options, [name for name in parameters if name not in skip])
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if name not in skip
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
+    check_keys(what, options, parameters)
+    hints = _hints(factory)
+    for name, value in options.items():
+        # The parser takes None for any option that may be left out.
+        if value is None and not _allows_none(hints.get(name, Any), parameters[name].default):
+            raise ValueError(f"{what}.{name} cannot be null; leave it out for its default")
+    try:
+        found = _parser(factory, skip).parse_object(dict(options))
+    except ArgumentError as error:
+        raise ValueError(f"{what}: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ValueError(f"{what} cannot be configured: {error}") from error
+    return dict(found.as_dict())
+
+
+@cache
+def _parser(factory: Callable[..., Any], skip: frozenset[str]) -> Any:
+    from jsonargparse import ArgumentParser
+
     parser = ArgumentParser(exit_on_error=False)
     add = parser.add_class_arguments if inspect.isclass(factory) else parser.add_function_arguments
     add(factory, skip=set(skip))
-    try:
-        found = parser.parse_object(dict(options))
-    except ArgumentError as error:
-        raise ValueError(f"{what}: {error}") from error
-    return dict(found.as_dict())
+    return parser
+
+
+def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+
+
+def _allows_none(hint: Any, default: Any) -> bool:
+    return default is None or hint in (Any, None) or type(None) in get_args(hint)
 
 
 def _plain(value: Any) -> Any:
@@ -311,23 +359,28 @@ def _plain(value: Any) -> Any:
 
 def _dataset_arguments(factory: Callable[..., Any]) -> list[str]:
     """The parameters that take a `Dataset`, or several."""
-    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
     return [
         name
-        for name, hint in hints.items()
+        for name, hint in _hints(factory).items()
         if name != "return" and (hint is Dataset or Dataset in get_args(hint))
     ]
 
 
-def _check_keys(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+def check_keys(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse keys that are not known (`ValueError`), naming the nearest known one."""
     known = list(known)
     for key in given:
         if key not in known:
             raise ValueError(
-                f"{what} has no key {key!r}{_nearest(str(key), known)}; it takes {', '.join(known)}"
+                f"{what} has no key {key!r}{nearest(str(key), known)}; it takes {', '.join(known)}"
             )
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the known name closest to `name`, or nothing.
+
+    >>> nearest("repaly", ["replay", "ewc"])
+    " (did you mean 'replay'?)"
+    """
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
