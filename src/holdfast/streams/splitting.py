@@ -1,0 +1,79 @@
+"""A dataset split by class into tasks."""
+
+import torch
+
+from holdfast.data.split import Dataset
+from holdfast.seeds import generator
+from holdfast.streams.orders import Order, task_order
+from holdfast.streams.partitioning import partition
+from holdfast.streams.stream import Scenario, Stream
+
+
+def split(
+    dataset: Dataset,
+    tasks: int = 5,
+    scenario: Scenario = "class_incremental",
+    shuffle_classes: bool = False,
+    classes_per_task: int | None = None,
+    order: Order = None,
+    validation: float = 0.0,
+    seed: int = 0,
+) -> Stream:
+    """A stream whose tasks bring different classes of one dataset.
+
+    The classes, in the order of their labels or shuffled, are dealt out in runs. Where their
+    number is no multiple of `tasks`, the first ``classes % tasks`` tasks get one class more.
+    In a domain-incremental stream labels become the index within the task, see `partition`.
+
+    Args:
+        dataset: with class labels.
+        tasks: number of tasks.
+        scenario: what the learner is told, see `Stream`.
+        shuffle_classes: deal the classes in an order drawn by `seed`.
+        classes_per_task: exactly so many classes to each task, the remaining ones left out; `None`
+            deals out all.
+        order: of the tasks once made: a letter of `ORDERS` or a permutation.
+        validation: fraction of the training samples held out, see `hold_out`.
+        seed: of the classes' order and of what is held out.
+
+    Raises:
+        ValueError: more tasks than classes, fewer classes than asked for, unequal tasks in a
+            domain-incremental stream, a class without samples, or an unknown order.
+    """
+    labels = _dealt(dataset, shuffle_classes, seed)
+    for name, value in (("tasks", tasks), ("classes_per_task", classes_per_task)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value}")
+    places = task_order(order, tasks)
+    if classes_per_task is None:
+        if tasks > len(labels):
+            raise ValueError(
+                f"tasks={tasks} is more than the {len(labels)} classes of {dataset.name!r}"
+            )
+        base, extra = divmod(len(labels), tasks)
+        if extra and scenario == "domain_incremental":
+            raise ValueError(
+                f"{len(labels)} classes do not make {tasks} equal tasks, as a domain_incremental "
+                f"stream needs; classes_per_task={base} leaves {extra} out"
+            )
+        sizes = [base + (i < extra) for i in range(tasks)]
+    else:
+        if tasks * classes_per_task > len(labels):
+            raise ValueError(
+                f"tasks={tasks} of classes_per_task={classes_per_task} need "
+                f"{tasks * classes_per_task} classes, {dataset.name!r} has {len(labels)}"
+            )
+        sizes = [classes_per_task] * tasks
+    ends = torch.tensor(sizes).cumsum(0).tolist()
+    parts = [labels[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    return partition(dataset, parts, scenario, validation=validation, seed=seed).reordered(places)
+
+
+def _dealt(dataset: Dataset, shuffle: bool, seed: int) -> list[int]:
+    if dataset.is_regression:
+        raise ValueError(f"{dataset.name!r} holds regression targets: there are no classes to part")
+    labels = list(dataset.classes)
+    if not shuffle:
+        return labels
+    drawn = torch.randperm(len(labels), generator=generator(seed, "classes"))
+    return [labels[i] for i in drawn.tolist()]
