@@ -165,10 +165,10 @@ def build(config: Config, beside: Parts | None = None) -> Parts:
     return Parts(
         stream=stream,
         learner=learner,
-        method=_make("method", config["method"]),
-        start=_make("start", config["start"]),
+        method=make_part("method", config["method"]),
+        start=make_part("start", config["start"]),
         training=Training(**_typed("training", Training, config["training"])),
-        probes=tuple(_make("probe", probe) for probe in config["probes"]),
+        probes=tuple(make_part("probe", probe) for probe in config["probes"]),
         seed=config["seed"],
     )
 
@@ -215,10 +215,10 @@ def resume(out: str | Path, listener: Listener | None = None) -> Record:
 
 def _trained_part(config: Config) -> tuple[Stream, Learner]:
     seed: int = config["seed"]
-    stream = _make("stream", config["stream"], seed=seed)
+    stream = make_part("stream", config["stream"], seed=seed)
     if config["order"] is not None:
         stream = stream.reordered(config["order"])
-    backbone = _make("net", config["net"], input_shape=stream.input_shape, seed=seed)
+    backbone = make_part("net", config["net"], input_shape=stream.input_shape, seed=seed)
     return stream, build_learner(backbone, stream, config["heads"], seed)
 
 
@@ -234,14 +234,25 @@ def _resolve_part(kind: str, part: Any) -> Config:
     return {"name": name, **resolved, **supplied}
 
 
-def _make(kind: str, part: Config, **given: Any) -> Any:
+def make_part(kind: str, part: str | Config, **given: Any) -> Any:
+    """Make one part of a run.
+
+    Args:
+        kind: ``dataset``, ``stream``, ``net``, ``method``, ``start`` or ``probe``.
+        part: its short name or import path, or a mapping of that ``name`` and options.
+        given: what a run supplies, such as ``input_shape`` and ``seed`` of a net; passed on where
+            the part takes it.
+
+    Raises:
+        ValueError, TypeError: whatever is wrong with the name or an option.
+    """
     name, options = _named(kind, part)
     factory = _factory(kind, name)
     own, datasets, supplied = _sorted_options(kind, factory, options)
     typed = _typed(f"{kind} {name!r}", factory, own, _left_out(kind, factory))
     for key, value in datasets.items():
         many = isinstance(value, list)
-        made = [_make("dataset", v) for v in (value if many else [value])]
+        made = [make_part("dataset", v) for v in (value if many else [value])]
         typed[key] = made if many else made[0]
     takes = inspect.signature(factory).parameters
     return factory(**typed, **{**{k: v for k, v in given.items() if k in takes}, **supplied})

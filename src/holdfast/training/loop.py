@@ -62,6 +62,7 @@ class Loop:
         folder: where checkpoints and events are written; `None` writes nothing.
         fingerprint: of the run's configuration, kept in its checkpoints.
         listener: told of each event.
+        evaluates: whether it will be evaluated; if not, tasks are trained by `train_task` alone.
     """
 
     def __init__(
@@ -77,13 +78,14 @@ class Loop:
         folder: Path | None,
         fingerprint: str,
         listener: Listener | None,
+        evaluates: bool = True,
     ) -> None:
         self.stream, self.learner, self.method, self.start = stream, learner, method, start
         self.training, self.probes, self.seed, self.record = training, probes, seed, record
         self.folder, self.fingerprint, self.listener = folder, fingerprint, listener
         self.device = training.place()
         self.criterion = criterion(training.loss, stream.is_regression)
-        self.evaluator = Evaluator(stream, training, self.device)
+        self.evaluator = Evaluator(stream, training, self.device) if evaluates else None
         self.draws = generator(seed, "method")
         self.index = self.epoch = self.step = self.total_steps = 0
         self.open = False
@@ -144,7 +146,12 @@ class Loop:
             seed=self.seed,
         )
 
-    def _task(self) -> None:
+    def train_task(self) -> None:
+        """Train on what is left of the current task; it stays the current one.
+
+        Raises:
+            Diverged: a loss or parameter left the finite numbers.
+        """
         task = self.stream[self.index]
         if not self.open:
             for times in (self.record.seconds, self.record.cpu_seconds, self.record.eval_seconds):
@@ -165,6 +172,9 @@ class Loop:
                 self._epoch(context)
             self.method.end_task(self.learner, context)
             self._check_parameters()
+
+    def _task(self) -> None:
+        self.train_task()
         began = time.perf_counter()
         scores = self._evaluate(self.index if self.training.evaluate_tasks == "seen" else None)
         self.record.accuracy[self.index, :] = scores.accuracy
@@ -293,11 +303,13 @@ class Loop:
                 self._checkpoint()
 
     def _evaluate(self, up_to: int | None) -> Scores:
+        assert self.evaluator is not None
         return self.evaluator(self.learner, self.criterion, up_to)
 
     def _probe(self) -> None:
         if not self.probes:
             return
+        assert self.evaluator is not None
         self.learner.eval()
         for i in range(self.index + 1):
             task, split = self.stream[i], self.evaluator.splits[i]

@@ -79,6 +79,10 @@ class Training:
             self._integer(field, getattr(self, field))
         if self.evaluate_every is not None:
             self._integer("evaluate_every", self.evaluate_every)
+        for field in ("lr", "momentum", "weight_decay", "decay", "checkpoint_minutes"):
+            self._number(field, getattr(self, field))
+        if self.clip is not None:
+            self._number("clip", self.clip)
         self._require("lr", 0 < self.lr < float("inf"), "a positive number")
         self._require("momentum", 0 <= self.momentum < 1, "in [0, 1)")
         self._require("betas", all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
@@ -96,6 +100,10 @@ class Training:
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"training.{field} must be an integer, got {value!r}")
         self._require(field, value > 0, "a positive integer")
+
+    def _number(self, field: str, value: object) -> None:
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise TypeError(f"training.{field} must be a number, got {value!r}")
 
     def _require(self, field: str, holds: bool, allowed: object) -> None:
         if not holds:
