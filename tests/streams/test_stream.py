@@ -1,3 +1,5 @@
+import inspect
+
 import pytest
 import torch
 from hypothesis import given
@@ -86,6 +88,12 @@ def test_inputs_are_transformed_or_cast() -> None:
 def test_a_stream_refuses(tasks: list[Task], scenario: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Stream(tasks, scenario)
+
+
+def test_refuses_an_unknown_scenario() -> None:
+    unchecked = inspect.unwrap(Stream.__init__)
+    with pytest.raises(ValueError, match=r"scenario must be one of .* got 'online'"):
+        unchecked(object.__new__(Stream), [task("a", 0)], "online")
 
 
 @given(order=st.permutations(range(5)))

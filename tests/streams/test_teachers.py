@@ -1,3 +1,4 @@
+import inspect
 import math
 
 import pytest
@@ -105,3 +106,8 @@ def test_seeds_and_validation() -> None:
 def test_refuses(options, message) -> None:
     with pytest.raises(ValueError, match=message):
         teacher_student(**options)
+
+
+def test_refuses_an_unknown_target() -> None:
+    with pytest.raises(ValueError, match="target must be 'regression' or 'class', got 'rank'"):
+        inspect.unwrap(teacher_student)(target="rank")

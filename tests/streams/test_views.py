@@ -156,10 +156,10 @@ def test_other_angles_interpolate_as_scipy_does(angle, height, width, seed) -> N
 
 def test_rotated_spreads_its_angles(make_dataset) -> None:
     dataset = make_dataset((2, 2), (1, 3, 3))
-    assert [t.name for t in rotated(dataset, 3)] == ["0.0 degrees", "90.0 degrees", "180.0 degrees"]
-    assert [t.name for t in rotated(dataset, 1)] == ["0.0 degrees"]
+    assert [t.name for t in rotated(dataset, 3)] == ["0 degrees", "90 degrees", "180 degrees"]
+    assert [t.name for t in rotated(dataset, 1)] == ["0 degrees"]
     assert [t.name for t in rotated(dataset, angles=[30.0, -5.5])] == [
-        "30.0 degrees",
+        "30 degrees",
         "-5.5 degrees",
     ]
     x = positions((1, 3, 3))

@@ -15,10 +15,11 @@ Part = Literal["all", "backbone", "heads"]
 class Fresh(Start):
     """New weights before each task, the first included, as `holdfast.nets.redraw` draws them.
 
-    What the learner learned before is gone, running statistics too, while the heads keep the
-    classes they know and the columns these have. The baseline of every study of plasticity: the
-    accuracy of a fresh start on the same data. Drawn from the run's seed and the position of the
-    task, whatever was drawn before.
+    What the learner learned before is gone, running statistics too; only frozen layers are left as
+    they are. The heads keep the classes they know and the columns these have. Drawn from the
+    run's seed and the position of the task, whatever was drawn before.
+
+    The baseline of every study of plasticity: what a fresh start reaches on the same data.
 
     Args:
         part: of the learner to draw anew: ``all``, ``backbone`` or ``heads``.

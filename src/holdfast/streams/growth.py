@@ -32,7 +32,8 @@ def growing(
 
     r = 1 is uniform growth, r = 0 class-incremental growth with full memory; the less, the larger
     the shift of the classes between stages. Two stages are pretraining on a part and tuning on the
-    whole, the warm start of Ash & Adams (2020).
+    whole, the warm start of Ash & Adams (2020); the definition is that of Berariu et al. (2021,
+    *A study on the plasticity of neural networks*).
 
     Every task has all classes, the whole test set, and the same validation set drawn from the
     whole. The stream is domain-incremental.

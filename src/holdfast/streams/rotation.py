@@ -82,5 +82,5 @@ def rotated(
         angles = [i * max_angle / max(tasks - 1, 1) for i in range(tasks)]
     if not angles or len(set(angles)) < len(angles) or not all(map(math.isfinite, angles)):
         raise ValueError(f"angles must be finite and all different, got {list(angles)}")
-    transforms = {f"{float(angle)!r} degrees": Rotate(float(angle)) for angle in angles}
+    transforms = {f"{angle:g} degrees": Rotate(float(angle)) for angle in angles}
     return views(dataset, transforms, scenario, False, validation, seed)
