@@ -1,0 +1,9 @@
+from holdfast.data.catalog import Available as Available
+from holdfast.data.catalog import available as available
+from holdfast.data.catalog import load as load
+from holdfast.data.embedded import digits as digits
+from holdfast.data.normalize import Normalize as Normalize
+from holdfast.data.split import Dataset as Dataset
+from holdfast.data.split import Split as Split
+from holdfast.data.stratify import stratified as stratified
+from holdfast.data.text import bag_of_words as bag_of_words

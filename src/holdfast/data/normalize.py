@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -31,29 +32,43 @@ class Normalize:
             raise ValueError(f"std must be positive, got {self.std}")
 
     @classmethod
-    def of(cls, x: Tensor, per_channel: bool = True) -> "Normalize":
+    def of(cls, x: Shaped[Tensor, "n ..."], per_channel: bool = True) -> "Normalize":
         """The normalisation that gives `x` mean 0 and variance 1 (a constant channel keeps std 1).
 
         Args:
-            x: (n, channels, ...) samples.
+            x: (n, channels, ...) samples; vectors (n, d) are taken together as one channel.
             per_channel: one mean and std a channel, or one for all.
-        """
-        groups = x.transpose(0, 1).flatten(1) if per_channel and x.ndim > 2 else x.reshape(1, -1)
-        mean, std = [], []
-        for channel in groups:
-            values = channel.double()
-            spread = values.std(correction=0).item()
-            mean.append(values.mean().item())
-            std.append(spread if spread > 0 else 1.0)
-        return cls(tuple(mean), tuple(std))
 
-    def __call__(self, x: Tensor) -> Tensor:
+        Raises:
+            ValueError: `x` is empty.
+
+        >>> Normalize.of(torch.tensor([[1.0, 3.0]]))
+        Normalize(mean=(2.0,), std=(1.0,))
+        """
+        if x.numel() == 0:
+            raise ValueError(f"x is empty (shape {tuple(x.shape)}): it has no mean")
+        channels = x.unbind(1) if per_channel and x.ndim > 2 else (x,)
+        moments = [_moments(channel) for channel in channels]
+        return cls(tuple(m for m, _ in moments), tuple(s if s > 0 else 1.0 for _, s in moments))
+
+    def __call__(self, x: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Standardise a batch (n, channels, ...), on its own device."""
         shape = (1, -1, *(1 for _ in x.shape[2:])) if x.ndim > 1 else (-1,)
         mean = torch.tensor(self.mean, device=x.device).view(shape)
         std = torch.tensor(self.std, device=x.device).view(shape)
-        return (
-            x.to(torch.float32).sub_(mean).div_(std)
-            if x.dtype != torch.float32
-            else (x.sub(mean).div_(std))
-        )
+        if x.dtype == torch.float32:
+            return x.sub(mean).div_(std)
+        return x.to(torch.float32).sub_(mean).div_(std)
+
+
+def _moments(values: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation (divisor n) in float64."""
+    if values.dtype == torch.uint8:
+        # exact, and without a copy eight times the size of the images
+        counts = torch.bincount(values.flatten(), minlength=256).double()
+        share = counts / counts.sum()
+        level = torch.arange(256, dtype=torch.float64, device=values.device)
+        mean = (share * level).sum()
+        return mean.item(), (share * (level - mean) ** 2).sum().sqrt().item()
+    values = values.double()
+    return values.mean().item(), values.std(correction=0).item()

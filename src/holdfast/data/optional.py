@@ -1,0 +1,27 @@
+"""Packages that Holdfast can do without: imported where they are used, or named with the remedy."""
+
+from importlib import import_module
+from typing import Any
+
+
+def need(module: str, purpose: str, extra: str = "data") -> Any:
+    """The module of an optional package.
+
+    Args:
+        module: e.g. ``"pyarrow.parquet"``.
+        purpose: what needs it, as the subject of the error's sentence.
+        extra: the extra of Holdfast that installs it.
+
+    Raises:
+        ImportError: the package is not installed; the message names the extra.
+
+    >>> need("zlib", "compression").__name__
+    'zlib'
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f'{purpose} needs the package {package!r}: pip install "holdfast[{extra}]"'
+        ) from error
