@@ -102,7 +102,7 @@ class Evaluator:
             logits = learner(x[part], None if ids is None else ids[part])
             losses.append(criterion(logits, y[part], "none"))
             hits.append(_hits(logits, y[part]))
-        _fill(scores, tasks, torch.cat(losses).split(sizes), torch.cat(hits).split(sizes))
+        _fill(scores, tasks, torch.cat(losses), torch.cat(hits), sizes)
 
     def _alone(self, learner: Learner, criterion: Criterion, index: int, scores: Scores) -> None:
         task, split, y = self.stream[index], self.splits[index], self._y(learner, index)
@@ -111,7 +111,7 @@ class Evaluator:
             logits = learner(task.inputs(split.x[part].to(self.device)), index)
             losses.append(criterion(logits, y[part], "none"))
             hits.append(_hits(logits, y[part]))
-        _fill(scores, [index], (torch.cat(losses),), (torch.cat(hits),))
+        _fill(scores, [index], torch.cat(losses), torch.cat(hits), [len(split)])
 
     def _joined(self, tasks: list[int]) -> Tensor:
         if self._inputs is None:
@@ -155,10 +155,12 @@ def _hits(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _fill(
-    scores: Scores, tasks: list[int], losses: tuple[Tensor, ...], hits: tuple[Tensor, ...]
+    scores: Scores, tasks: list[int], losses: Tensor, hits: Tensor, sizes: list[int]
 ) -> None:
-    loss = torch.stack([part.double().mean() for part in losses]).tolist()
-    accuracy = torch.stack([part.double().mean() for part in hits]).tolist()
+    """Means over each task's samples, which lie one task after the other."""
+    lengths = torch.tensor(sizes, device=losses.device)
+    loss = torch.segment_reduce(losses.double(), "mean", lengths=lengths).tolist()
+    accuracy = torch.segment_reduce(hits.double(), "mean", lengths=lengths).tolist()
     for i, a, b in zip(tasks, accuracy, loss, strict=True):
         scores.accuracy[i], scores.loss[i] = a, b
 
