@@ -1,6 +1,8 @@
 from holdfast.records.environment import environment as environment
 from holdfast.records.files import EventLog as EventLog
 from holdfast.records.files import write_atomic as write_atomic
+from holdfast.records.intervals import Interval as Interval
+from holdfast.records.intervals import mean_interval as mean_interval
 from holdfast.records.metrics import average_accuracy as average_accuracy
 from holdfast.records.metrics import average_error as average_error
 from holdfast.records.metrics import average_loss as average_loss
