@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
+from holdfast.data.catalog import Place, load
 from holdfast.data.split import Dataset
 from holdfast.methods.method import Method
 from holdfast.nets.learner import HeadKind, Learner, build_learner
@@ -25,11 +26,12 @@ from holdfast.training.run import run
 Config = dict[str, Any]
 
 PARTS: dict[str, dict[str, str]] = {
-    "dataset": {"digits": "holdfast.data:digits"},
+    "dataset": {},  # the names `holdfast.data.load` knows
     "stream": {
         name: f"holdfast.streams:{name}"
         for name in (
-            "split", "permuted", "rotated", "superclass", "growing", "chained", "teacher_student",
+            "split", "partition", "superclass", "omniglot_rotation", "permuted", "rotated",
+            "growing", "chained", "teacher_student",
         )
     },
     "net": {
@@ -298,6 +300,8 @@ def _named(kind: str, part: Any) -> tuple[str, Config]:
 
 def _factory(kind: str, name: str) -> Callable[..., Any]:
     """The function or class a short name or an import path stands for."""
+    if kind == "dataset" and not {":", "."} & set(name):
+        return _dataset(name)
     path = PARTS[kind].get(name, name)
     module, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
     if not module:
@@ -312,6 +316,21 @@ def _factory(kind: str, name: str) -> Callable[..., Any]:
     if not callable(found):
         raise ValueError(f"{kind} {name!r} is no function or class")
     return found
+
+
+def _dataset(name: str) -> Callable[..., Dataset]:
+    def dataset(
+        source: Place = "auto",
+        per_class: int | None = None,
+        fraction: float | None = None,
+        subset_seed: int = 0,
+    ) -> Dataset:
+        whole = load(name, source)
+        if per_class is None and fraction is None:
+            return whole
+        return whole.subset(per_class=per_class, fraction=fraction, seed=subset_seed)
+
+    return dataset
 
 
 def _typed(

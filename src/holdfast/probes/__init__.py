@@ -1,0 +1,3 @@
+from holdfast.probes.effective_rank import EffectiveRank as EffectiveRank
+from holdfast.probes.effective_rank import effective_rank as effective_rank
+from holdfast.probes.probe import Probe as Probe
