@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_loop import TinyLoop, make_learner, make_stream, same, tensors
 
-from holdfast.methods import AGEM, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
+from holdfast.methods import AGEM, EWC, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
 from holdfast.nets.learner import HeadKind
 from holdfast.streams.stream import Scenario
 
@@ -20,6 +20,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     "derpp": lambda: DERpp(memory=20),
     "agem": lambda: AGEM(memory=20, batch_size=5),
     "lwf": LwF,
+    "ewc": lambda: EWC(strength=1.0),
+    "ewc_sampled": lambda: EWC(strength=1.0, fisher="sampled", online=True, decay=0.9),
 }
 STREAMS: dict[str, tuple[Scenario, bool, HeadKind]] = {
     "class": ("class_incremental", False, "auto"),

@@ -27,33 +27,31 @@ def make_stream(
     rows: int = 24,
     regression: bool = False,
     classes: tuple[int, ...] = (2, 3, 2, 2),
+    dtype: torch.dtype = torch.float32,
 ) -> Stream:
     """Gaussian clusters in five dimensions; tasks differ in size and number of classes."""
     draws = torch.Generator().manual_seed(7)
     made, first = [], 0
     for i in range(tasks):
         count = classes[0] if scenario == "domain_incremental" else classes[i]
-        labels = tuple(range(count)) if scenario == "domain_incremental" else tuple(
-            range(first, first + count)
-        )  # fmt: skip
+        start = 0 if scenario == "domain_incremental" else first
+        labels = tuple(range(start, start + count))
         first += count
-        n = (
-            rows + 3 * i
-        )  # no epoch of any phase ends in a batch of one, which BatchNorm cannot take
+        # No epoch of any phase ends in a batch of one, which BatchNorm cannot take.
+        n = rows + 3 * i
         y = torch.tensor(labels)[torch.arange(n) % count]
-        x = torch.randn(n, 5, generator=draws) + y[:, None] % 3 + i
-        target = torch.randn(n, 2, generator=draws) if regression else y
+        x = torch.randn(n, 5, generator=draws).to(dtype) + y[:, None] % 3 + i
+        target = torch.randn(n, 2, generator=draws).to(dtype) if regression else y
         made.append(Task(f"t{i}", Split(x, target), Split(x[:8], target[:8])))
     return Stream(made, scenario)
 
 
-def make_learner(
-    stream: Stream, heads: HeadKind = "auto", norm: bool = False, dtype: torch.dtype | None = None
-) -> Learner:
+def make_learner(stream: Stream, heads: HeadKind = "auto", norm: bool = False) -> Learner:
+    dtype = stream[0].test.x.dtype
     with seeded(0, "test"):
         layers = [nn.Linear(5, 8), *([nn.BatchNorm1d(8)] if norm else []), nn.ReLU()]
-        learner = build_learner(nn.Sequential(*layers), stream, heads)
-    return learner if dtype is None else learner.to(dtype)
+        learner = build_learner(nn.Sequential(*layers).to(dtype), stream, heads)
+    return learner.to(dtype)
 
 
 class TinyLoop:

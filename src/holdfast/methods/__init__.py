@@ -1,5 +1,6 @@
 from holdfast.methods.agem import AGEM as AGEM
 from holdfast.methods.derpp import DERpp as DERpp
+from holdfast.methods.ewc import EWC as EWC
 from holdfast.methods.finetune import Finetune as Finetune
 from holdfast.methods.joint import Joint as Joint
 from holdfast.methods.lwf import LwF as LwF
