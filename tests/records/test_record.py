@@ -194,7 +194,7 @@ def test_the_summary_shows_the_matrix(record):
     assert lines[0] == "Record(class_incremental, 3 of 3 tasks, seed 7, complete)"
     assert lines[4].split() == ["one", "0.700", "0.900", "-"]
     assert "acc 0.600, forgetting 0.450" in lines[6]
-    assert lines[7] == "training 6.0 s, CPU 4.5 s"
+    assert lines[7] == "training 6.00 s, CPU 4.50 s"
 
 
 def test_the_summary_of_a_regression_shows_losses(record):

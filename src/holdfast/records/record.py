@@ -193,7 +193,7 @@ class Record:
         main = ", ".join(f"{name} {values[name]:.3f}" for name in names)
         parts = [repr(self), f"{kind}, test on columns:", matrix_text(self.tasks, matrix), main]
         if self.seconds:
-            parts.append(f"training {sum(self.seconds):.1f} s, CPU {sum(self.cpu_seconds):.1f} s")
+            parts.append(f"training {sum(self.seconds):.2f} s, CPU {sum(self.cpu_seconds):.2f} s")
         if self.diverged is not None:
             parts.append("diverged: " + ", ".join(f"{k} {v}" for k, v in self.diverged.items()))
         return "\n".join(parts)
