@@ -1,0 +1,12 @@
+from holdfast.nets.alexnet import alexnet as alexnet
+from holdfast.nets.cnn import cnn as cnn
+from holdfast.nets.heads import GrowingHead as GrowingHead
+from holdfast.nets.heads import Head as Head
+from holdfast.nets.heads import SharedHead as SharedHead
+from holdfast.nets.heads import TaskHeads as TaskHeads
+from holdfast.nets.learner import Learner as Learner
+from holdfast.nets.learner import build_learner as build_learner
+from holdfast.nets.lenet import lenet as lenet
+from holdfast.nets.mlp import mlp as mlp
+from holdfast.nets.residual import residual as residual
+from holdfast.nets.resnet import resnet18 as resnet18

@@ -124,6 +124,13 @@ class GrowingHead(Head):
         self.bias = nn.Parameter(torch.cat([self.bias.data, offsets.to(self.bias)]))
         self.known = torch.cat([self.known, torch.tensor(new).to(self.known)])
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw all rows anew from torch's global generator, as new ones start; columns stay."""
+        rows, offsets = _linear_init(len(self.known), self.width, None)
+        self.weight.copy_(rows)
+        self.bias.copy_(offsets)
+
     def knows(self, index: int, classes: Sequence[int]) -> bool:
         """Whether all these classes have rows."""
         return set(classes) <= set(self.known.tolist())
@@ -157,10 +164,14 @@ class TaskHeads(Head):
     impossible.
     """
 
+    place: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = _checked_width(width)
         self.heads = nn.ModuleDict()
+        # Empty: it tells the first head the dtype and device the module was moved to.
+        self.register_buffer("place", torch.empty(0), persistent=False)
 
     def accommodate(
         self, index: int, classes: Sequence[int], generator: torch.Generator | None = None
@@ -185,9 +196,7 @@ class TaskHeads(Head):
         rows, offsets = _linear_init(len(classes), self.width, generator)
         head.linear.weight.data.copy_(rows)
         head.linear.bias.data.copy_(offsets)
-        for other in self.heads.values():
-            return head.to(next(other.parameters()))
-        return head
+        return head.to(self.place)
 
     def _head(self, index: int) -> SharedHead:
         if str(index) not in self.heads:
@@ -225,6 +234,9 @@ class TaskHeads(Head):
 
     def _mixed(self, features: Tensor, task: Tensor) -> Tensor:
         order = self.tasks
+        strangers = sorted(set(task.tolist()) - set(order))
+        if strangers:
+            raise ValueError(f"tasks {strangers[:5]} do not exist: heads are there for {order}")
         heads = [self._head(i).linear for i in order]
         weight = torch.cat([h.weight for h in heads])
         bias = torch.cat([h.bias for h in heads])
@@ -243,7 +255,8 @@ class TaskHeads(Head):
             if key.startswith(prefix) and name.startswith("heads.") and name.endswith(".known"):
                 index = int(name.split(".")[1])
                 if str(index) not in self.heads:
-                    self.heads[str(index)] = self._new_head(known.tolist(), None)
+                    # Its own generator: the draws are overwritten, the global state must not move.
+                    self.heads[str(index)] = self._new_head(known.tolist(), torch.Generator())
         super()._load_from_state_dict(state, prefix, *rest)
 
 

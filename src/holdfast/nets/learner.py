@@ -107,19 +107,20 @@ def _head(kind: HeadKind, width: int, stream: Stream, seed: int) -> Head:
 
 @torch.no_grad()
 def feature_width(backbone: nn.Module, task: Task) -> int:
-    """Width of the backbone's features, measured on one sample of a task.
+    """Width of the backbone's features, measured on one sample of a task, taken twice: batch norm
+    without running statistics cannot do with one.
 
     Raises:
         ValueError: the backbone fails on that sample or gives no (n, width) matrix.
     """
-    x = task.inputs(task.test.x[:1])
+    x = task.inputs(task.test.x[[0, 0]])
     place = next(backbone.parameters(), None)
     x = x if place is None else x.to(place.device)
     training = backbone.training
     backbone.eval()
     try:
         out = backbone(x, 0) if getattr(backbone, "per_task", False) else backbone(x)
-    except (RuntimeError, IndexError, TypeError) as error:
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
         raise ValueError(
             f"the net does not take inputs of shape {tuple(x.shape[1:])}: {error}"
         ) from error

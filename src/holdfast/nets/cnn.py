@@ -1,0 +1,67 @@
+"""A plain convolutional net."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import nn
+
+from holdfast.nets.layers import activation as activation_layer
+from holdfast.nets.layers import norm as norm_layer
+from holdfast.nets.shapes import image, probability, sizes
+from holdfast.seeds import seeded
+
+
+def cnn(
+    input_shape: Sequence[int],
+    channels: Sequence[int] = (32, 64),
+    hidden: Sequence[int] = (128,),
+    activation: str = "relu",
+    bias: bool = True,
+    norm: str | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> nn.Sequential:
+    """Images (n, *input_shape) -> features (n, hidden[-1]).
+
+    Each 3 x 3 convolution (padding 1) is followed by norm, activation and 2 x 2 max-pooling; then
+    come linear layers, each with norm, activation and dropout.
+
+    Args:
+        input_shape: (channels, height, width).
+        channels: of each convolution.
+        hidden: width of each linear layer; none leaves the flattened feature map.
+        activation: one of `holdfast.nets.layers.ACTIVATIONS`.
+        bias: whether the layers have one.
+        norm: ``layer``, ``batch`` or none.
+        dropout: rate after each linear layer.
+        seed: of the initial weights, torch's defaults.
+
+    Raises:
+        TypeError, ValueError: a size that is no positive integer, an unknown activation or norm,
+            a dropout rate outside [0, 1), or an image too small for the pooling.
+    """
+    channels, hidden = sizes("channels", channels), sizes("hidden", hidden)
+    if not channels:
+        raise ValueError("channels is empty: cnn needs at least one convolution")
+    probability("dropout", dropout)
+    size, (height, width) = image(input_shape, "cnn", lambda s: s >> len(channels))
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    with seeded(seed, "net"):
+        for i, out in enumerate(channels, start=1):
+            layers[f"conv{i}"] = nn.Conv2d(size, out, 3, padding=1, bias=bias)
+            if (normed := norm_layer(norm, out, image=True)) is not None:
+                layers[f"conv{i}_norm"] = normed
+            layers[f"conv{i}_act"] = activation_layer(activation)
+            layers[f"conv{i}_pool"] = nn.MaxPool2d(2)
+            size = out
+        layers["flatten"] = nn.Flatten()
+        size *= height * width
+        for i, out in enumerate(hidden, start=1):
+            layers[f"linear{i}"] = nn.Linear(size, out, bias=bias)
+            if (normed := norm_layer(norm, out)) is not None:
+                layers[f"linear{i}_norm"] = normed
+            layers[f"linear{i}_act"] = activation_layer(activation)
+            if dropout:
+                layers[f"linear{i}_drop"] = nn.Dropout(dropout)
+            size = out
+    return nn.Sequential(layers)

@@ -1,0 +1,62 @@
+"""A multi-layer perceptron."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import nn
+
+from holdfast.nets.layers import activation as activation_layer
+from holdfast.nets.layers import norm as norm_layer
+from holdfast.nets.shapes import probability, sizes
+from holdfast.seeds import seeded
+
+
+def mlp(
+    input_shape: Sequence[int],
+    hidden: Sequence[int] = (100, 100),
+    activation: str = "relu",
+    bias: bool = True,
+    norm: str | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> nn.Sequential:
+    """Flattened inputs (n, *input_shape) -> features (n, hidden[-1]).
+
+    Each layer is linear, norm, activation, dropout. With no hidden layer the features are the
+    flattened inputs.
+
+    Args:
+        input_shape: of one sample.
+        hidden: width of each hidden layer.
+        activation: one of `holdfast.nets.layers.ACTIVATIONS`.
+        bias: whether the linear layers have one.
+        norm: ``layer``, ``batch`` or none.
+        dropout: rate after each activation.
+        seed: of the initial weights, torch's defaults.
+
+    Raises:
+        TypeError, ValueError: a size that is no positive integer, an unknown activation or norm,
+            a dropout rate outside [0, 1).
+
+    >>> mlp((1, 28, 28), hidden=(100,))
+    Sequential(
+      (flatten): Flatten(start_dim=1, end_dim=-1)
+      (linear1): Linear(in_features=784, out_features=100, bias=True)
+      (act1): ReLU()
+    )
+    """
+    width = 1
+    for size in sizes("input_shape", input_shape):
+        width *= size
+    probability("dropout", dropout)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    with seeded(seed, "net"):
+        for i, size in enumerate(sizes("hidden", hidden), start=1):
+            layers[f"linear{i}"] = nn.Linear(width, size, bias=bias)
+            if (normed := norm_layer(norm, size)) is not None:
+                layers[f"norm{i}"] = normed
+            layers[f"act{i}"] = activation_layer(activation)
+            if dropout:
+                layers[f"drop{i}"] = nn.Dropout(dropout)
+            width = size
+    return nn.Sequential(layers)
