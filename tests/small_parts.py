@@ -122,7 +122,7 @@ class Explodes(Method):
 class Halts(Method):
     """Stands still after the given step of seed 1 while $HOLDFAST_TEST_HALT names a file.
 
-    The file is made when it does; every step is counted in the file's folder.
+    The process writes its id there when it does.
     """
 
     def __init__(self, after: int = 5) -> None:
@@ -132,7 +132,9 @@ class Halts(Method):
         self.steps += 1
         signal_file = os.environ.get("HOLDFAST_TEST_HALT")
         if signal_file and context.seed == 1 and self.steps > self.after:
-            Path(signal_file).touch()
+            aside = Path(f"{signal_file}.tmp")
+            aside.write_text(str(os.getpid()))
+            aside.rename(signal_file)
             time.sleep(600)
 
     def state_dict(self) -> dict[str, int]:

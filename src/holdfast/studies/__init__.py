@@ -1,0 +1,16 @@
+from holdfast.studies.axes import Axis as Axis
+from holdfast.studies.axes import Choice as Choice
+from holdfast.studies.executor import Executor as Executor
+from holdfast.studies.executor import Job as Job
+from holdfast.studies.executor import Report as Report
+from holdfast.studies.executor import Serial as Serial
+from holdfast.studies.executor import perform as perform
+from holdfast.studies.findings import Findings as Findings
+from holdfast.studies.plan import Cell as Cell
+from holdfast.studies.plan import PlannedRun as PlannedRun
+from holdfast.studies.pool import ProcessPool as ProcessPool
+from holdfast.studies.progress import Progress as Progress
+from holdfast.studies.progress import StudyListener as StudyListener
+from holdfast.studies.study import Study as Study
+from holdfast.studies.table import Table as Table
+from holdfast.studies.table import read_table as read_table

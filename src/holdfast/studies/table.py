@@ -1,0 +1,96 @@
+"""The tidy table of a study: one row a run."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from holdfast.data.optional import need
+from holdfast.records.files import write_atomic
+from holdfast.records.record import Record
+from holdfast.studies.plan import PlannedRun
+
+Table = dict[str, Shaped[np.ndarray, " runs"]]
+"""Columns of one length by name: numbers as numbers, text as objects."""
+
+TIMES = ("seconds", "cpu_seconds")
+
+
+@cache
+def metric_names() -> tuple[str, ...]:
+    """The names of all metrics of a record."""
+    return tuple(Record.empty(["task"], "class_incremental", 0).metrics())
+
+
+def require_parquet() -> None:
+    """Refuse to start (`ImportError`, naming the extra) where no table could be written."""
+    need("pyarrow.parquet", "the table of a study")
+
+
+def row(run: PlannedRun, record: Record | None, error: str = "") -> dict[str, Any]:
+    """What the table says of a run that ended; one without a record has failed.
+
+    ``cell``; a column an axis; ``seed``; ``status``: complete, diverged or failed; every metric of
+    `Record.metrics`, NaN where unknown; ``seconds`` and ``cpu_seconds`` of training; ``hash``, the
+    name of the run's folder; ``error``, the traceback of a failed run.
+    """
+    if record is None:
+        measured = dict.fromkeys((*metric_names(), *TIMES), float("nan"))
+    else:
+        times = {name: float(sum(getattr(record, name))) for name in TIMES}
+        measured = {**record.metrics(), **times}
+    return {
+        "cell": run.cell.label,
+        **run.cell.fields,
+        "seed": run.seed,
+        "status": "failed" if record is None else record.status,
+        **measured,
+        "hash": run.hash,
+        "error": error,
+    }
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Rows of one form as columns."""
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    return {
+        name: np.array(values, dtype=object if isinstance(values[0], str) else None)
+        for name, values in columns.items()
+    }
+
+
+def write_table(path: Path, table: Table) -> None:
+    """Write a parquet file aside and rename it.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        OSError: it could not be written; the file of before is untouched.
+    """
+    arrow = need("pyarrow", "the table of a study")
+    sink = arrow.BufferOutputStream()
+    need("pyarrow.parquet", "the table of a study").write_table(arrow.table(table), sink)
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def read_table(path: Path) -> Table:
+    """Read what `write_table` wrote.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no parquet file.
+    """
+    arrow = need("pyarrow", "the table of a study")
+    if not path.is_file():
+        raise FileNotFoundError(f"no table at {path}")
+    try:
+        # A buffer, lest the file stay mapped while it is replaced.
+        read = need("pyarrow.parquet", "the table of a study").read_table(
+            arrow.BufferReader(path.read_bytes())
+        )
+    except arrow.ArrowInvalid as error:
+        raise ValueError(f"{path} is truncated or no parquet file: {error}") from error
+    return {name: read[name].to_numpy() for name in read.column_names}

@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from holdfast.studies.table import read_table, table_of, write_table
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path) -> None:
+    rows = [
+        {"cell": "a", "lr": 1, "seed": 0, "acc": float("nan"), "error": "line 1\nline 2"},
+        {"cell": "äb", "lr": 0.5, "seed": 1, "acc": 0.1 + 0.2, "error": ""},
+    ]
+    table = table_of(rows)
+    write_table(tmp_path / "t.parquet", table)
+    back = read_table(tmp_path / "t.parquet")
+    assert {name: column.dtype for name, column in back.items()} == {
+        "cell": object, "lr": np.float64, "seed": np.int64, "acc": np.float64, "error": object,
+    }  # fmt: skip
+    for name, column in table.items():
+        assert back[name].dtype == column.dtype
+        np.testing.assert_array_equal(back[name], column)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+    assert table_of([]) == {}
+
+
+def test_what_cannot_be_read_is_named(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="no table at"):
+        read_table(tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 cut short")
+    with pytest.raises(ValueError, match=r"t.parquet is truncated or no parquet file"):
+        read_table(tmp_path / "t.parquet")
