@@ -62,7 +62,8 @@ class Loop:
         folder: where checkpoints and events are written; `None` writes nothing.
         fingerprint: of the run's configuration, kept in its checkpoints.
         listener: told of each event.
-        evaluates: whether it will be evaluated; if not, tasks are trained by `train_task` alone.
+        whole: whether all of `stream` is there; else `train_task` alone may be called, and neither
+            is the method checked against the stream nor the learner evaluated on it.
     """
 
     def __init__(
@@ -78,14 +79,13 @@ class Loop:
         folder: Path | None,
         fingerprint: str,
         listener: Listener | None,
-        evaluates: bool = True,
+        whole: bool = True,
     ) -> None:
         self.stream, self.learner, self.method, self.start = stream, learner, method, start
         self.training, self.probes, self.seed, self.record = training, probes, seed, record
         self.folder, self.fingerprint, self.listener = folder, fingerprint, listener
         self.device = training.place()
         self.criterion = criterion(training.loss, stream.is_regression)
-        self.evaluator = Evaluator(stream, training, self.device) if evaluates else None
         self.draws = generator(seed, "method")
         self.index = self.epoch = self.step = self.total_steps = 0
         self.open = False
@@ -93,7 +93,9 @@ class Loop:
         self.optimized: list[str] = []
         self.events = EventLog(folder / "events.jsonl") if folder else None
         self.saved_at = time.monotonic()
-        method.check(learner, stream)
+        if whole:
+            method.check(learner, stream)
+            self.evaluator = Evaluator(stream, training, self.device)
         learner.to(self.device)
 
     @property
@@ -303,13 +305,11 @@ class Loop:
                 self._checkpoint()
 
     def _evaluate(self, up_to: int | None) -> Scores:
-        assert self.evaluator is not None
         return self.evaluator(self.learner, self.criterion, up_to)
 
     def _probe(self) -> None:
         if not self.probes:
             return
-        assert self.evaluator is not None
         self.learner.eval()
         for i in range(self.index + 1):
             task, split = self.stream[i], self.evaluator.splits[i]
