@@ -5,8 +5,20 @@ import pytest
 import yaml
 
 import small_parts
-from holdfast.config import build, override, read_config, resolve, resume, run_config
+from holdfast.config import (
+    PARTS,
+    build,
+    make_part,
+    override,
+    read_config,
+    resolve,
+    resume,
+    run_config,
+)
 from holdfast.data.split import Dataset
+from holdfast.methods.method import Method
+from holdfast.probes.probe import Probe
+from holdfast.starts.start import Start
 from holdfast.training.run import fingerprint
 
 Config = dict[str, Any]
@@ -51,7 +63,7 @@ def test_resolving_twice_changes_nothing_and_leaves_the_config_alone() -> None:
     assert config == before
     assert resolve(once) == once
     assert yaml.safe_load(yaml.safe_dump(once)) == once
-    assert once["stream"]["dataset"] == {"name": "digits"}
+    assert once["stream"]["dataset"]["name"] == "digits"
     assert once["stream"]["extra"] == {"name": "small_parts:points", "rows": 12, "classes": 4}
     assert (once["net"]["seed"], once["stream"]["seed"], once["order"]) == (7, 1, [1, 0])
 
@@ -96,7 +108,6 @@ def test_numbers_of_one_value_resolve_alike() -> None:
         ("method", "small_parts:os", "method 'small_parts:os' is no function or class"),
         ("method", "small_parts:Needy", "memory"),
         ("stream", "small_parts:together", "stream needs 'datasets'"),
-        ("stream", {"name": "small_parts:halves", "dataset": "digit"}, "'digit' is unknown"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_refused_by_name(key: str, value: Any, message: str) -> None:
@@ -115,6 +126,8 @@ def test_a_missing_part_is_named(part: str) -> None:
 def test_values_out_of_range_are_refused_when_the_parts_are_made() -> None:
     with pytest.raises(ValueError, match=r"training.lr must be a positive number; got -1"):
         build(changed("training.lr", -1))
+    with pytest.raises(ValueError, match=r"'digit'.*did you mean 'digits'"):
+        build(small() | {"stream": {"name": "split", "dataset": "digit"}})
     with pytest.raises(ValueError, match=r"order must be a permutation of 0..1"):
         build(changed("order", [0, 2]))
 
@@ -206,3 +219,21 @@ def test_reading_a_config_names_what_is_wrong_with_the_file(tmp_path) -> None:
 def test_a_dataset_class_is_not_taken_for_an_option() -> None:
     with pytest.raises(ValueError, match="dataset must be a name or a mapping"):
         resolve(small() | {"stream": {"name": "small_parts:halves", "dataset": Dataset}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, names in PARTS.items() for name in names]
+)
+def test_every_short_name_is_there(kind: str, name: str) -> None:
+    needed = {
+        "partition": {"parts": [[0, 1], [2, 3]]},
+        "chained": {"datasets": ["digits", "digits"]},
+    }
+    part: Any = {"name": name, **needed.get(name, {})}
+    config: Config = {"stream": "split", "net": "mlp"}
+    config["probes" if kind == "probe" else kind] = [part] if kind == "probe" else part
+    resolved = resolve(config)
+    assert resolve(resolved) == resolved
+    if kind in ("method", "start", "probe"):
+        made = make_part(kind, part)
+        assert isinstance(made, {"method": Method, "start": Start, "probe": Probe}[kind])

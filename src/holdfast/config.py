@@ -1,13 +1,12 @@
 """Configurations: plain dicts (YAML, JSON) that name the parts of a run."""
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import yaml
 
@@ -17,6 +16,8 @@ from holdfast.methods.method import Method
 from holdfast.nets.learner import HeadKind, Learner, build_learner
 from holdfast.probes.probe import Probe
 from holdfast.records.record import Record
+from holdfast.signatures import check_keys as check_keys
+from holdfast.signatures import hints, nearest, typed_options
 from holdfast.starts.start import Start
 from holdfast.streams.stream import Stream
 from holdfast.training.loop import Listener
@@ -144,7 +145,7 @@ def resolve(config: Config) -> Config:
         "heads": heads,
         "method": _resolve_part("method", config.get("method", "finetune")),
         "start": _resolve_part("start", config.get("start", "carry_on")),
-        "training": _plain(_typed("training", Training, config.get("training") or {})),
+        "training": _plain(typed_options("training", Training, config.get("training") or {})),
         "probes": [_resolve_part("probe", probe) for probe in probes],
         "order": _plain(order),
         "seed": seed,
@@ -169,7 +170,7 @@ def build(config: Config, beside: Parts | None = None) -> Parts:
         learner=learner,
         method=make_part("method", config["method"]),
         start=make_part("start", config["start"]),
-        training=Training(**_typed("training", Training, config["training"])),
+        training=Training(**typed_options("training", Training, config["training"])),
         probes=tuple(make_part("probe", probe) for probe in config["probes"]),
         seed=config["seed"],
     )
@@ -228,7 +229,7 @@ def _resolve_part(kind: str, part: Any) -> Config:
     name, options = _named(kind, part)
     factory = _factory(kind, name)
     own, datasets, supplied = _sorted_options(kind, factory, options)
-    resolved = _plain(_typed(f"{kind} {name!r}", factory, own, _left_out(kind, factory)))
+    resolved = _plain(typed_options(f"{kind} {name!r}", factory, own, _left_out(kind, factory)))
     for key, value in datasets.items():
         many = isinstance(value, list)
         parts = [_resolve_part("dataset", v) for v in (value if many else [value])]
@@ -251,7 +252,7 @@ def make_part(kind: str, part: str | Config, **given: Any) -> Any:
     name, options = _named(kind, part)
     factory = _factory(kind, name)
     own, datasets, supplied = _sorted_options(kind, factory, options)
-    typed = _typed(f"{kind} {name!r}", factory, own, _left_out(kind, factory))
+    typed = typed_options(f"{kind} {name!r}", factory, own, _left_out(kind, factory))
     for key, value in datasets.items():
         many = isinstance(value, list)
         made = [make_part("dataset", v) for v in (value if many else [value])]
@@ -318,6 +319,7 @@ def _factory(kind: str, name: str) -> Callable[..., Any]:
     return found
 
 
+@cache
 def _dataset(name: str) -> Callable[..., Dataset]:
     def dataset(
         source: Place = "auto",
@@ -333,53 +335,6 @@ def _dataset(name: str) -> Callable[..., Dataset]:
     return dataset
 
 
-def _typed(
-    what: str, factory: Callable[..., Any], options: Any, skip: frozenset[str] = frozenset()
-) -> Config:
-    """The options of a factory, checked against its annotations, its defaults filled in."""
-    from jsonargparse import ArgumentError
-
-    if not isinstance(options, Mapping):
-        raise ValueError(f"{what} must be a mapping of options, got {options!r}")
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(factory).parameters.items()
-        if name not in skip
-        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    }
-    check_keys(what, options, parameters)
-    hints = _hints(factory)
-    for name, value in options.items():
-        # The parser takes None for any option that may be left out.
-        if value is None and not _allows_none(hints.get(name, Any), parameters[name].default):
-            raise ValueError(f"{what}.{name} cannot be null; leave it out for its default")
-    try:
-        found = _parser(factory, skip).parse_object(dict(options))
-    except ArgumentError as error:
-        raise ValueError(f"{what}: {' '.join(str(error).split())}") from error
-    except ValueError as error:
-        raise ValueError(f"{what} cannot be configured: {error}") from error
-    return dict(found.as_dict())
-
-
-@cache
-def _parser(factory: Callable[..., Any], skip: frozenset[str]) -> Any:
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    add = parser.add_class_arguments if inspect.isclass(factory) else parser.add_function_arguments
-    add(factory, skip=set(skip))
-    return parser
-
-
-def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
-
-
-def _allows_none(hint: Any, default: Any) -> bool:
-    return default is None or hint in (Any, None) or type(None) in get_args(hint)
-
-
 def _plain(value: Any) -> Any:
     """Tuples as lists, as YAML and JSON have them."""
     if isinstance(value, dict):
@@ -391,26 +346,6 @@ def _dataset_arguments(factory: Callable[..., Any]) -> list[str]:
     """The parameters that take a `Dataset`, or several."""
     return [
         name
-        for name, hint in _hints(factory).items()
+        for name, hint in hints(factory).items()
         if name != "return" and (hint is Dataset or Dataset in get_args(hint))
     ]
-
-
-def check_keys(what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse keys that are not known (`ValueError`), naming the nearest known one."""
-    known = list(known)
-    for key in given:
-        if key not in known:
-            raise ValueError(
-                f"{what} has no key {key!r}{nearest(str(key), known)}; it takes {', '.join(known)}"
-            )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` for the known name closest to `name`, or nothing.
-
-    >>> nearest("repaly", ["replay", "ewc"])
-    " (did you mean 'replay'?)"
-    """
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from holdfast.config import nearest
 from holdfast.records.files import write_atomic
 from holdfast.records.intervals import Interval, mean_interval
 from holdfast.records.strict_json import loads, plain
+from holdfast.signatures import nearest
 from holdfast.studies.table import TIMES, Table, metric_names, read_table, write_table
 from holdfast.studies.text import Markup, table_text
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from holdfast.config import Config, check_keys, nearest, read_config
+from holdfast.config import Config, read_config
 from holdfast.records.files import write_atomic
+from holdfast.signatures import check_keys, nearest
 from holdfast.studies.axes import Axis, read_axes
 from holdfast.studies.engine import carry_out, known_rows
 from holdfast.studies.executor import Executor, Serial
