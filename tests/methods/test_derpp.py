@@ -17,7 +17,7 @@ def test_loss_is_the_formula(scenario: Scenario) -> None:
     loop = TinyLoop(method, make_learner(stream), stream)
     context = loop.until(3).begin()
     memory = method._memory
-    assert len({int((~row.isnan()).sum()) for row in memory.logits}) > 1
+    assert len(memory.width.unique()) > 1
     batch = next(context.source.epoch(7, 0))
     state = loop.draws.get_state()
     loss, logits = method.loss(loop.learner, batch, context)
@@ -27,11 +27,11 @@ def test_loss_is_the_formula(scenario: Scenario) -> None:
     def now(i: int | Tensor) -> Tensor:
         return loop.learner(memory.x[i, None], int(memory.task[i]))[0]
 
-    squares = []
-    for i in first.tolist():
-        for column, stored in enumerate(memory.logits[i].tolist()):
-            if not math.isnan(stored):
-                squares.append((now(i)[column] - stored) ** 2)
+    squares = [
+        (now(i)[column] - memory.logits[i, column]) ** 2
+        for i in first.tolist()
+        for column in range(int(memory.width[i]))
+    ]
     labels = [-now(i).log_softmax(0)[memory.y[i]] for i in second.tolist()]
     own = loop.learner(batch.x, 3)
     data = -own.log_softmax(1)[torch.arange(7), batch.y].mean()
@@ -69,10 +69,10 @@ def test_without_weights_it_is_plain_training() -> None:
 
 
 def test_distance_ignores_columns_not_stored() -> None:
-    stored = torch.tensor([[1.0, math.nan, 3.0], [math.nan, math.nan, 0.0]])
-    logits = torch.tensor([[2.0, 9.0, 3.0, 7.0], [-math.inf, 1.0, 2.0, 7.0]], requires_grad=True)
-    distance = logit_distance(logits, stored)
-    assert distance.item() == pytest.approx((1 + 0 + 4) / 3)
+    stored, width = torch.tensor([[1.0, 2.0, 3.0], [0.5, 0.0, 0.0]]), torch.tensor([3, 1])
+    logits = torch.tensor([[2.0, 2.0, 1.0, 7.0], [1.5, -math.inf, -math.inf, 7.0]])
+    distance = logit_distance(logits.requires_grad_(), stored, width)
+    assert distance.item() == pytest.approx((1 + 0 + 4 + 1) / 4)
     (gradient,) = torch.autograd.grad(distance, logits)
-    wanted = torch.tensor([[2 / 3, 0, 0, 0], [0, 0, 4 / 3, 0]])
+    wanted = torch.tensor([[0.5, 0, -1, 0], [0.5, 0, 0, 0]])
     torch.testing.assert_close(gradient, wanted)

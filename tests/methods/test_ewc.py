@@ -87,9 +87,9 @@ def test_gradient_is_that_of_the_explicit_penalties(
     loop.method.after_backward(learner, batch, context)
     wanted = context.criterion(learner(batch.x, 2), batch.y)
     wanted = wanted + anchors[0].penalty(learner, 3.0 * decay) + anchors[1].penalty(learner, 3.0)
-    parameters = dict(learner.named_parameters())
-    gradients = torch.autograd.grad(wanted, list(parameters.values()), materialize_grads=True)
-    for (name, p), g in zip(parameters.items(), gradients, strict=True):
+    parameters = list(learner.parameters())
+    gradients = torch.autograd.grad(wanted, parameters, materialize_grads=True)
+    for p, g in zip(parameters, gradients, strict=True):
         got = torch.zeros_like(p) if p.grad is None else p.grad
         torch.testing.assert_close(got, g, rtol=1e-9, atol=1e-12)
 

@@ -136,24 +136,28 @@ def test_pieces_make_no_difference(
 
 def test_rows_belong_together_and_logits_grow() -> None:
     memory, generator = Memory(6), draws(5)
-    for task, width in enumerate((2, 4, 3)):
+    widths = (2, 4, 3)
+    for task, width in enumerate(widths):
         ids = torch.arange(8) + 8 * task
         logits = ids[:, None] + torch.arange(width).double() / 10
-        if task == 2:
-            logits[:, 0] = -math.inf
         memory.add(batch(ids, ids + 100, task), generator, logits=logits)
     ids = memory.x.flatten().long()
     assert torch.equal(memory.y, ids + 100)
     assert torch.equal(memory.task, ids // 8)
-    assert memory.logits.shape == (6, 4)
-    assert set((ids // 8).tolist()) == {0, 1, 2}
-    for row, i in zip(memory.logits, ids.tolist(), strict=True):
-        width = (2, 4, 3)[i // 8]
-        first = 1 if i // 8 == 2 else 0
-        there = torch.arange(4)
-        there = (there >= first) & (there < width)
-        assert torch.equal(~row.isnan(), there)
-        assert torch.equal(row[there], (i + torch.arange(4).double() / 10)[there])
+    assert set(memory.task.tolist()) == {0, 1, 2}
+    assert torch.equal(memory.width, torch.tensor(widths)[memory.task])
+    index = torch.tensor([4, 0, 3])
+    stored, width = memory.logits_at(index)
+    assert stored.shape == (3, 4)
+    for row, i, w in zip(stored, ids[index], width.tolist(), strict=True):
+        assert torch.equal(row[:w], i + torch.arange(w).double() / 10)
+        assert not row[w:].any()
+
+
+def test_half_precision_logits_are_kept_in_single() -> None:
+    memory = Memory(4)
+    memory.add(batch(torch.arange(3)), draws(0), logits=torch.ones(3, 2, dtype=torch.bfloat16))
+    assert memory.logits.dtype == torch.float32
 
 
 def test_draws_without_repetition() -> None:

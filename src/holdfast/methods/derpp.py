@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
 from holdfast.methods.arguments import check_number, check_positive_integer
-from holdfast.methods.memory import Memory, joined
+from holdfast.methods.memory import Memory, rehearse
 from holdfast.methods.method import Method
 from holdfast.nets.learner import Learner
 from holdfast.streams.batches import Batch
@@ -61,24 +61,21 @@ class DERpp(Method):
 
     def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """The loss of batch and memory, and the logits of the batch."""
-        n, memory = len(batch), self._memory
+        memory = self._memory
         if len(memory) == 0:
             loss, logits = super().loss(learner, batch, context)
             self._logits = logits.detach()
             return loss, logits
-        memory.to(batch.x.device)
-        size = self.batch_size or n
-        index = torch.cat([memory.draw(size, context.generator) for _ in range(2)])
-        kept = memory.at(index)
-        every = joined([batch, kept])
-        logits, half = learner(every.x, every.task), n + len(kept) // 2
-        loss = context.criterion(logits[:n], batch.y)
-        loss = loss + self.alpha * logit_distance(
-            logits[n:half], memory.logits[index[: len(kept) // 2]]
-        )
-        loss = loss + self.beta * context.criterion(logits[half:], every.y[half:])
-        self._logits = logits[:n].detach()
-        return loss, logits[:n]
+        size = self.batch_size or len(batch)
+        draws = [memory.draw(size, context.generator) for _ in range(2)]
+        logits, old, y = rehearse(learner, batch, memory, torch.cat(draws))
+        first, second = old.chunk(2)
+        dark = logit_distance(first, *memory.logits_at(draws[0]))
+        loss = context.criterion(logits, batch.y)
+        loss = loss + self.alpha * dark
+        loss = loss + self.beta * context.criterion(second, y[len(first) :])
+        self._logits = logits.detach()
+        return loss, logits
 
     def after_step(self, learner: Learner, batch: Batch, context: Context) -> None:
         """Offer the batch to the memory, with the logits it had before the step."""
@@ -95,18 +92,24 @@ class DERpp(Method):
 
 
 def logit_distance(
-    logits: Float[Tensor, "n outputs"], stored: Float[Tensor, "n stored"]
+    logits: Float[Tensor, "n outputs"],
+    stored: Float[Tensor, "n stored"],
+    width: Int64[Tensor, " n"],
 ) -> Float[Tensor, ""]:
-    """Mean of (f - z)^2 over the entries of z that are not NaN.
+    """Mean of (f - z)^2 over the logits stored: the first `width` columns of each row.
 
     Args:
         logits: f, with at least the columns of z.
         stored: z.
+        width: on the CPU.
 
-    >>> logit_distance(torch.tensor([[1.0, 5.0]]), torch.tensor([[3.0, torch.nan]])).item()
+    >>> f, z = torch.tensor([[1.0, 5.0]]), torch.tensor([[3.0, 0.0]])
+    >>> logit_distance(f, z, torch.tensor([1])).item()
     4.0
     """
-    none = torch.isnan(stored)
-    own = logits[:, : stored.shape[1]].masked_fill(none, 0.0)
-    total = functional.mse_loss(own, stored.masked_fill(none, 0.0), reduction="sum")
-    return total / (~none).sum()
+    if logits.shape == stored.shape and int(width.min()) == stored.shape[1]:
+        return functional.mse_loss(logits, stored)
+    columns = torch.arange(stored.shape[1], device=stored.device)
+    beyond = columns >= width.to(stored.device).unsqueeze(1)
+    apart = (logits[:, : stored.shape[1]] - stored).masked_fill(beyond, 0.0)
+    return apart.square().sum() / int(width.sum())

@@ -1,7 +1,5 @@
 """Samples kept for rehearsal."""
 
-import math
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from holdfast.methods.arguments import check_choice, check_positive_integer
+from holdfast.nets.heads import TaskHeads
 from holdfast.nets.learner import Learner
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
@@ -44,6 +43,7 @@ class Memory:
     Attributes:
         key: (n,) of the samples kept, on the CPU.
         group: (n,) their classes where `selection` looks at them, on the CPU.
+        width: (n,) how many logits were stored with each, on the CPU; empty if none were.
     """
 
     def __init__(self, capacity: int, selection: Selection = "reservoir") -> None:
@@ -52,6 +52,7 @@ class Memory:
         self.capacity, self.selection = capacity, selection
         self.key = torch.empty(0, dtype=torch.float64)
         self.group = torch.empty(0, dtype=torch.int64)
+        self.width = torch.empty(0, dtype=torch.int64)
         self._held: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
@@ -60,22 +61,22 @@ class Memory:
     @property
     def x(self) -> Tensor:
         """(n, ...) network inputs."""
-        return self._held["x"][: len(self)]
+        return self._rows("x")
 
     @property
     def y(self) -> Tensor:
         """(n,) columns or (n, k) targets."""
-        return self._held["y"][: len(self)]
+        return self._rows("y")
 
     @property
     def task(self) -> Int64[Tensor, " n"]:
         """The position of each sample's task in the stream."""
-        return self._held["task"][: len(self)]
+        return self._rows("task")
 
     @property
     def logits(self) -> Float[Tensor, "n outputs"]:
-        """The logits stored with each sample; NaN in columns it had none for."""
-        return self._held["logits"][: len(self)]
+        """The logits stored with each sample: its first `width` columns, then zeros."""
+        return self._rows("logits")
 
     def add(
         self,
@@ -91,8 +92,7 @@ class Memory:
             batch: the samples.
             generator: draws the keys; on the CPU.
             classes: what ``class_balanced`` balances, one a sample.
-            logits: to be kept with the samples. Their number of columns may grow from call to
-                call; -inf, the logit of a column that cannot be, is kept as none.
+            logits: to be kept with the samples; their number may differ from call to call.
         """
         key = torch.rand(len(batch), generator=generator, dtype=torch.float64)
         group = self.group
@@ -104,33 +104,40 @@ class Memory:
         if len(entering) == 0:
             return
         size = min(self.capacity, len(self) + len(batch))
-        self.key = _placed(self.key, slots, key[entering], size)
+        self.key = _placed(self.key, slots, key.index_select(0, entering), size)
         if self.selection == "class_balanced":
             self.group = _placed(self.group, slots, group[entering], size)
-        device = batch.x.device
-        self.to(device)
-        slots, entering = slots.to(device), entering.to(device)
-        task = batch.task
-        rows = {
-            "x": batch.x[entering],
-            "y": batch.y[entering],
-            "task": torch.full_like(entering, task) if isinstance(task, int) else task[entering],
-        }
         if logits is not None:
-            own = logits.detach()[entering]
-            rows["logits"] = own.masked_fill(torch.isneginf(own), math.nan)
-        for name, values in rows.items():
-            self._write(name, slots, values, size)
+            width = torch.full_like(entering, logits.shape[1])
+            self.width = _placed(self.width, slots, width, size)
+        device, task = batch.x.device, batch.task
+        self.to(device)
+        entering, slots = entering.to(device), slots.to(device)
+        self._write("x", slots, batch.x.index_select(0, entering), size)
+        self._write("y", slots, batch.y.index_select(0, entering), size)
+        tasks = torch.full_like(entering, task) if isinstance(task, int) else task[entering]
+        self._write("task", slots, tasks, size)
+        if logits is not None:
+            # Autocast makes logits of half precision, too coarse to be matched.
+            kind = torch.promote_types(logits.dtype, torch.float32)
+            values = logits.detach().index_select(0, entering).to(kind)
+            self._write("logits", slots, values, size)
 
     def draw(self, size: int, generator: torch.Generator) -> Int64[Tensor, " drawn"]:
-        """Positions of min(`size`, n) samples, uniform without repetition."""
-        index = torch.randperm(len(self), generator=generator)[:size]
-        return index.to(self._held["x"].device) if self._held else index
+        """Positions of min(`size`, n) samples, uniform without repetition, on the CPU."""
+        return torch.randperm(len(self), generator=generator)[:size]
 
     def at(self, index: Int64[Tensor, " drawn"]) -> Batch:
-        """The samples at these positions, copied."""
+        """The samples at these positions (on the CPU), copied."""
+        index = index.to(self.x.device)
         x, y, task = (rows.index_select(0, index) for rows in (self.x, self.y, self.task))
         return Batch(x, y, task)
+
+    def logits_at(
+        self, index: Int64[Tensor, " drawn"]
+    ) -> tuple[Float[Tensor, "drawn outputs"], Int64[Tensor, " drawn"]]:
+        """The logits stored with the samples at these positions (on the CPU), and their widths."""
+        return self.logits.index_select(0, index.to(self.x.device)), self.width[index]
 
     def to(self, device: torch.device) -> None:
         """Move the samples to a device, if they are not there."""
@@ -139,8 +146,8 @@ class Memory:
 
     def state_dict(self) -> dict[str, Any]:
         """The samples and their keys; the tensors are the memory's own."""
-        held = {name: values[: len(self)] for name, values in self._held.items()}
-        return {"key": self.key, "group": self.group, "held": held}
+        held = {name: self._rows(name) for name in self._held}
+        return {"key": self.key, "group": self.group, "width": self.width, "held": held}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`; copies.
@@ -153,7 +160,8 @@ class Memory:
                 f"memory holds at most {self.capacity} samples, the state to load has "
                 f"{len(state['key'])}"
             )
-        self.key, self.group = state["key"].cpu().clone(), state["group"].cpu().clone()
+        for name in ("key", "group", "width"):
+            setattr(self, name, state[name].cpu().clone())
         self._held = {name: values.clone() for name, values in state["held"].items()}
 
     def _admit(
@@ -167,23 +175,28 @@ class Memory:
         if self.selection == "class_balanced":
             rank = _rank_in_group(rank, torch.cat([self.group, group]))
         stays = torch.ones(len(rank), dtype=torch.bool)
-        stays[rank.topk(surplus, sorted=False).indices] = False
-        leaving = (~stays[:size]).nonzero().flatten()
-        slots = torch.cat([leaving, torch.arange(size, self.capacity)])
-        return stays[size:].nonzero().flatten(), slots
+        stays.index_fill_(0, rank.topk(surplus, sorted=False).indices, False)
+        old, new = stays.split([size, len(key)])
+        slots = (~old).nonzero().flatten()
+        if size < self.capacity:
+            slots = torch.cat([slots, torch.arange(size, self.capacity)])
+        return new.nonzero().flatten(), slots
+
+    def _rows(self, name: str) -> Tensor:
+        held = self._held[name]
+        return held if len(held) == len(self) else held[: len(self)]
 
     def _write(self, name: str, slots: Tensor, values: Tensor, size: int) -> None:
         held = self._held.get(name)
         if held is None:
             held = values.new_empty(0, *values.shape[1:])
-        if name == "logits":
+        if name == "logits" and held.shape[1] != values.shape[1]:
             width = max(held.shape[1], values.shape[1])
             held, values = _widened(held, width), _widened(values, width)
         if len(held) < size:
             room = min(self.capacity, max(size, 2 * len(held)))
             held = torch.cat([held, held.new_empty(room - len(held), *held.shape[1:])])
-        held[slots] = values
-        self._held[name] = held
+        self._held[name] = held.index_copy_(0, slots, values)
 
 
 def check_selection(selection: Selection, stream: Stream) -> None:
@@ -208,23 +221,39 @@ def remember_task(memory: Memory, learner: Learner, context: Context) -> None:
         memory.add(batch, context.generator, classes=classes)
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
-    """One batch of the samples of several, each sample with its own task."""
-    return Batch(
-        torch.cat([batch.x for batch in batches]),
-        torch.cat([batch.y for batch in batches]),
-        torch.cat([batch.tasks() for batch in batches]),
-    )
+def rehearse(
+    learner: Learner, batch: Batch, memory: Memory, index: Int64[Tensor, " k"]
+) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "k widest"], Tensor]:
+    """Pass a batch and the memory's samples at some positions through the backbone together.
+
+    Returns:
+        The logits of the batch; those of the memory's samples, in the columns of the widest of
+        their heads (see `TaskHeads`); and the columns or targets of the latter.
+    """
+    memory.to(batch.x.device)
+    index, n = index.to(batch.x.device), len(batch)
+    # One copy of each sample, where concatenating what was drawn would make two.
+    x = batch.x.new_empty(n + len(index), *batch.x.shape[1:])
+    x[:n] = batch.x
+    torch.index_select(memory.x, 0, index, out=x[n:])
+    y, tasks = memory.y.index_select(0, index), memory.task.index_select(0, index)
+    every = torch.cat([batch.tasks(), tasks])
+    features = learner.features(x, every)
+    if isinstance(learner.heads, TaskHeads):
+        own, old = features.split([n, len(index)])
+        return learner.heads(own, batch.task), learner.heads(old, tasks), y
+    own, old = learner.heads(features, every).split([n, len(index)])
+    return own, old, y
 
 
 def _placed(held: Tensor, slots: Tensor, values: Tensor, size: int) -> Tensor:
-    grown = torch.cat([held, held.new_empty(size - len(held))])
-    grown[slots] = values
-    return grown
+    if len(held) < size:
+        held = torch.cat([held, held.new_empty(size - len(held))])
+    return held.index_copy_(0, slots, values)
 
 
 def _widened(logits: Tensor, width: int) -> Tensor:
-    return functional.pad(logits, (0, width - logits.shape[1]), value=math.nan)
+    return functional.pad(logits, (0, width - logits.shape[1]))
 
 
 def _rank_in_group(key: Tensor, group: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from holdfast.methods.arguments import check_number, check_positive_integer
-from holdfast.methods.memory import Memory, Selection, check_selection, joined, remember_task
+from holdfast.methods.memory import Memory, Selection, check_selection, rehearse, remember_task
 from holdfast.methods.method import Method
 from holdfast.nets.learner import Learner
 from holdfast.streams.batches import Batch
@@ -63,17 +64,13 @@ class Replay(Method):
         """The loss on the batch and the samples drawn, and the logits of the batch."""
         if len(self._memory) == 0:
             return super().loss(learner, batch, context)
-        n, memory = len(batch), self._memory
-        memory.to(batch.x.device)
-        kept = memory.at(memory.draw(self.batch_size or n, context.generator))
-        both = joined([batch, kept])
-        logits = learner(both.x, both.task)
+        index = self._memory.draw(self.batch_size or len(batch), context.generator)
+        logits, old, y = rehearse(learner, batch, self._memory, index)
+        loss, rehearsed = context.criterion(logits, batch.y), context.criterion(old, y)
         if self.weight is None:
-            loss = context.criterion(logits, both.y)
-        else:
-            loss = context.criterion(logits[:n], batch.y)
-            loss = loss + self.weight * context.criterion(logits[n:], kept.y)
-        return loss, logits[:n]
+            share = len(index) / (len(batch) + len(index))
+            return torch.lerp(loss, rehearsed, share), logits
+        return loss + self.weight * rehearsed, logits
 
     def end_task(self, learner: Learner, context: Context) -> None:
         """Offer the task's samples to the memory."""
