@@ -83,6 +83,11 @@ def conv1d() -> nn.Module:
     )
 
 
+def conv3d() -> nn.Module:
+    layer = nn.Conv3d(1, 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 0))
+    return nn.Sequential(nn.Unflatten(1, (1, 4)), layer, nn.Tanh(), nn.Flatten(), nn.LazyLinear(4))
+
+
 def text() -> nn.Module:
     return nn.Sequential(
         nn.Embedding(5, 6, padding_idx=0), nn.LayerNorm(6), nn.Linear(6, 5), Mean(), mlp()
@@ -189,6 +194,7 @@ CASES = [
     Case("circular", partial(conv, 4, padding=(2, 1), padding_mode="circular"), images),
     Case("reflect", partial(conv, 4, (2, 3), padding="same", padding_mode="reflect"), images),
     Case("1d", conv1d, partial(sequences, 3, 5)),
+    Case("3d", conv3d, images),
     Case("batch norm", lambda: normed(nn.BatchNorm2d(4)), images),
     Case("group norm", lambda: normed(nn.GroupNorm(2, 4)), images),
     Case("layer norm", lambda: normed(nn.LayerNorm((4, 4, 4))), images),
@@ -207,6 +213,12 @@ CASES = [
         "sequence first",
         lambda: Custom(sequence_first, layer=nn.Linear(5, CLASSES)),
         partial(sequences, SAMPLES),
+        closed=False,
+    ),
+    Case(
+        "two positions first",
+        lambda: Custom(sequence_first, layer=nn.Linear(5, CLASSES)),
+        partial(sequences, 2),
         closed=False,
     ),
     Case(

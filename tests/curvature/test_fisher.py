@@ -283,9 +283,9 @@ def test_errors(regression: tuple[nn.Module, Tensor, Tensor]) -> None:
         unchecked(model, [(x, y)], likelihood="poisson")
     with pytest.raises(ValueError, match="generator must be given"):
         diagonal_fisher(model, [(x, y)], kind="sampled")
-    with pytest.raises(ValueError, match=r"weighted.*class probabilities"):
+    with pytest.raises(ValueError, match=r"weighted.*class probabilities, not targets"):
         diagonal_fisher(model, [(x, y)], kind="weighted", likelihood="gaussian")
-    with pytest.raises(ValueError, match=r"weighted.*class probabilities"):
+    with pytest.raises(ValueError, match=r"weighted.*class probabilities, not targets"):
         diagonal_fisher(model, [(x, model(x).detach())], kind="weighted")
     with pytest.raises(ValueError, match=r"'weigth'.*did you mean 'weight'"):
         diagonal_fisher(model, [(x, y)], parameters=["weigth"])

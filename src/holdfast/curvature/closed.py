@@ -32,6 +32,7 @@ class Layers:
     ) -> None:
         self.forward = forward
         self.wanted = {id(p): p for p in wanted.values()}
+        self.names = {id(p): name for name, p in wanted.items()}
         self.rules: dict[nn.Module, tuple[Rule, dict[str, nn.Parameter]]] = {}
         for layer in model.modules():
             found = rule_for(layer)

@@ -116,7 +116,7 @@ def feature_width(backbone: nn.Module, task: Task) -> int:
     x = task.inputs(task.test.x[[0, 0]])
     place = next(backbone.parameters(), None)
     x = x if place is None else x.to(place.device)
-    training = backbone.training
+    modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     try:
         out = backbone(x, 0) if getattr(backbone, "per_task", False) else backbone(x)
@@ -125,7 +125,8 @@ def feature_width(backbone: nn.Module, task: Task) -> int:
             f"the net does not take inputs of shape {tuple(x.shape[1:])}: {error}"
         ) from error
     finally:
-        backbone.train(training)
+        for module, training in modes:
+            module.training = training
     if not isinstance(out, Tensor) or out.ndim != 2:
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(f"the net must give features of shape (n, width), got {shape}")

@@ -49,6 +49,9 @@ def mlp(
     for size in sizes("input_shape", input_shape):
         width *= size
     probability("dropout", dropout)
+    # Unknown names are refused with no hidden layer to carry them too.
+    activation_layer(activation)
+    norm_layer(norm, 1)
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     with seeded(seed, "net"):
         for i, size in enumerate(sizes("hidden", hidden), start=1):

@@ -1,50 +1,39 @@
-"""Convolutions of one and two dimensions: linear layers over the patches of the input."""
+"""Convolutions: linear layers over the windows of the input."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from holdfast.curvature.registry import rule
 from holdfast.curvature.rules.linear import outer_squares
 
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
-@rule(nn.Conv1d)
-def conv1d(
-    layer: nn.Conv1d, inputs: tuple[Tensor, ...], grads: Float[Tensor, "k n outputs length"]
+
+@rule(nn.Conv1d, nn.Conv2d, nn.Conv3d)
+def convolution(
+    layer: Convolution, inputs: tuple[Tensor, ...], grads: Float[Tensor, "k n outputs *space"]
 ) -> dict[str, Tensor]:
-    """A convolution over images of height 1."""
-    x = _padded(layer, inputs[0].detach()).unsqueeze(2)
-    patches = nn.functional.unfold(
-        x, (1, *layer.kernel_size), (1, *layer.dilation), stride=(1, *layer.stride)
-    )
-    return _squares(layer, patches, grads)
-
-
-@rule(nn.Conv2d)
-def conv2d(
-    layer: nn.Conv2d, inputs: tuple[Tensor, ...], grads: Float[Tensor, "k n outputs height width"]
-) -> dict[str, Tensor]:
-    """The gradient of a sample is sum_p g_p patch_p^T over output positions p."""
-    patches = nn.functional.unfold(
-        _padded(layer, inputs[0].detach()), layer.kernel_size, layer.dilation, stride=layer.stride
-    )
-    return _squares(layer, patches, grads.flatten(3))
-
-
-def _squares(
-    layer: nn.Conv1d | nn.Conv2d,
-    patches: Float[Tensor, "n inputs positions"],
-    grads: Float[Tensor, "k n outputs positions"],
-) -> dict[str, Tensor]:
-    groups = zip(grads.chunk(layer.groups, 2), patches.chunk(layer.groups, 1), strict=True)
-    weight = [outer_squares(g.mT, patch.mT) for g, patch in groups]
+    """The gradient of a sample is sum_p g_p window_p^T over output positions p."""
+    grads = grads.flatten(3)
+    weight = outer_squares(grads, _windows(layer, inputs[0].detach()), layer.groups)
     return {
-        "weight": torch.cat(weight).view_as(layer.weight),
+        "weight": weight.view_as(layer.weight),
         "bias": grads.sum(dim=3).square().sum(dim=(0, 1)),
     }
 
 
-def _padded(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+def _windows(
+    layer: Convolution, x: Float[Tensor, "n channels *space"]
+) -> Float[Tensor, "n channels ..."]:
+    """(n, channels, *kernel, *output), a view of the padded input."""
+    x, dims = _padded(layer, x), len(layer.kernel_size)
+    for d in range(dims):
+        reach = layer.dilation[d] * (layer.kernel_size[d] - 1) + 1
+        x = x.unfold(2 + d, reach, layer.stride[d])[..., :: layer.dilation[d]]
+    return x.permute(0, 1, *range(2 + dims, 2 + 2 * dims), *range(2, 2 + dims))
+
+
+def _padded(layer: Convolution, x: Tensor) -> Tensor:
     if layer.padding == "valid":
         return x
     edges: list[int] = []

@@ -27,10 +27,10 @@ def linear_squares(
         squares = grads.square()
         squares = squares[0] if len(squares) == 1 else squares.sum(dim=0)
         return {"weight": product_of_squares(squares, x), "bias": squares.sum(dim=0)}
-    x, grads = x.flatten(1, -2), grads.flatten(2, -2)
+    x, grads = x.flatten(1, -2).mT, grads.flatten(2, -2).mT
     return {
         "weight": outer_squares(grads, x),
-        "bias": grads.sum(dim=2).square().sum(dim=(0, 1)),
+        "bias": grads.sum(dim=3).square().sum(dim=(0, 1)),
     }
 
 
@@ -48,17 +48,32 @@ def product_of_squares(
 
 
 def outer_squares(
-    grads: Float[Tensor, "k n positions outputs"], x: Float[Tensor, "n positions inputs"]
-) -> Float[Tensor, "outputs inputs"]:
+    grads: Float[Tensor, "k n outputs positions"],
+    x: Float[Tensor, "n inputs *rest"],
+    groups: int = 1,
+) -> Float[Tensor, "outputs inputs_per_group"]:
     """sum_kn (sum_t g_knt x_nt^T)^2, entry by entry, a few samples at a time.
 
-    >>> g, x = torch.tensor([[[[1.0], [2.0]]]]), torch.tensor([[[3.0], [-1.0]]])
+    Args:
+        grads: g.
+        x: inputs and then positions, each possibly of several dimensions, in any strides.
+        groups: of outputs and inputs, each output meeting the inputs of its own group.
+
+    >>> g, x = torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[3.0, -1.0]]])
     >>> outer_squares(g, x)  # (1 * 3 + 2 * -1)^2
     tensor([[1.]])
     """
-    total = x.new_zeros(grads.shape[-1], x.shape[-1])
-    samples = max(1, _ELEMENTS // max(1, total.numel()))
-    for part in grads:
-        for g, a in zip(part.split(samples), x.split(samples), strict=True):
-            total += torch.bmm(g.mT, a).square_().sum(dim=0)
+    _, n, outputs, positions = grads.shape
+    inputs = x[0].numel() // (positions * groups)
+    total = x.new_zeros(outputs, inputs)
+    rows = min(n, max(1, _ELEMENTS // max(1, x[0].numel(), total.numel())))
+    patches = x.new_empty(rows, *x.shape[1:])
+    products = x.new_empty(rows * groups, outputs // groups, inputs)
+    for g, a in zip(grads.split(rows, dim=1), x.split(rows), strict=True):
+        blocks = len(a) * groups
+        own = patches[: len(a)].copy_(a).view(blocks, inputs, positions)
+        for part in g:
+            part = part.reshape(blocks, outputs // groups, positions)
+            product = torch.bmm(part, own.mT, out=products[:blocks])
+            total += product.square_().view(len(a), outputs, inputs).sum(dim=0)
     return total
