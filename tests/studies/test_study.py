@@ -225,7 +225,7 @@ def test_a_wrong_study_is_refused(changes: dict, message: str) -> None:
 
 def test_a_study_needs_a_base() -> None:
     with pytest.raises(ValueError, match="study lacks 'base'"):
-        Study.from_config({"seeds": 3})
+        Study.from_config({"seeds": 3, "base": None})
 
 
 def test_pyarrow_is_asked_for_before_any_work(tmp_path, monkeypatch) -> None:

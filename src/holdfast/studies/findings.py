@@ -116,13 +116,13 @@ class Findings:
         Runs that are missing, diverged or failed are told of where there are any.
 
         Args:
-            metrics: by default those of the findings.
+            metrics: by default those `shown`.
             markup: aligned text or a Markdown table.
 
         Raises:
             ValueError: an unknown metric.
         """
-        shown = tuple(metrics) if metrics is not None else self.metrics or self._main()
+        shown = self.shown if metrics is None else tuple(metrics)
         head = [", ".join(self.axes) or "cell", "runs", *shown]
         rows = []
         for cell in self.cells:
@@ -189,7 +189,11 @@ class Findings:
     def __str__(self) -> str:
         return f"{self.name}\n{self.text()}"
 
-    def _main(self) -> tuple[str, ...]:
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The metrics to show: those asked for, or accuracy and forgetting, or losses."""
+        if self.metrics:
+            return self.metrics
         known = bool(self.table) and not np.isnan(self.table["acc"]).all()
         return ("acc", "forgetting") if known else ("average_loss", "loss_forgetting")
 

@@ -79,7 +79,7 @@ class Study:
             ValueError: an unknown key (with the nearest known one), or `base` is missing.
         """
         check_keys("study", config, cls.__dataclass_fields__)
-        if "base" not in config:
+        if config.get("base") is None:
             raise ValueError("study lacks 'base': the configuration of a run")
         return cls(**{key: _plain(value) for key, value in config.items() if value is not None})
 
