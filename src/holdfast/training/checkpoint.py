@@ -1,6 +1,7 @@
 """Checkpoints: one safetensors file, tensors beside JSON, replaced in one stroke."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from holdfast.records.files import write_atomic
 
 FORMAT = "holdfast-checkpoint-1"
-_TENSOR = "__tensor__"
+_TENSOR, _FLOAT = "__tensor__", "__float__"
 
 Tree = dict[str, Any]
 """Nested dicts (of string keys) and lists of tensors, numbers, strings, booleans and None."""
@@ -22,7 +23,7 @@ def save_checkpoint(path: Path, tree: Tree) -> None:
     """Write a tree of tensors and JSON values; the file is whole or as it was before.
 
     Raises:
-        TypeError: something in the tree is neither, with its place in the tree.
+        TypeError, ValueError: something in the tree is neither, with its place in the tree.
         OSError: the file could not be written; an earlier checkpoint is untouched.
     """
     tensors: dict[str, Tensor] = {}
@@ -32,8 +33,8 @@ def save_checkpoint(path: Path, tree: Tree) -> None:
     write_atomic(path, save(tensors, metadata))
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Tree:
-    """Read what `save_checkpoint` wrote. Nothing is unpickled.
+def load_checkpoint(path: Path) -> Tree:
+    """Read what `save_checkpoint` wrote, on the CPU. Nothing is unpickled.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -42,41 +43,71 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Tree:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            ours = metadata.get("format") == FORMAT
+            # Copied out of the mapped file: aligned, and left alone when the file is replaced.
+            tensors = {k: file.get_tensor(k).clone() for k in file.keys() if ours}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or no checkpoint: {error}") from error
-    if metadata.get("format") != FORMAT:
+    if not ours:
         raise ValueError(
             f"{path} is no checkpoint of this version: its format is "
             f"{metadata.get('format')!r}, expected {FORMAT!r}"
         )
-    tree: Tree = _unpack(json.loads(metadata["tree"]), tensors)
+    try:
+        tree: Tree = _unpack(json.loads(metadata["tree"]), tensors)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: it holds no tree of tensors ({error})") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path} is damaged: it holds no tree of tensors")
     return tree
 
 
 def _pack(node: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(node, Tensor):
+        kind = _unsupported(node)
+        if kind:
+            raise TypeError(f"checkpoint{place}: a {kind} tensor cannot be kept")
+        name = place
+        while name in tensors:  # {"a/b": ...} and {"a": {"b": ...}} have one place
+            name += "'"
         # A copy of its own: safetensors refuses tensors that share memory.
-        tensors[place] = node.detach().to("cpu", copy=True).contiguous()
-        return {_TENSOR: place}
+        tensors[name] = node.detach().to("cpu", copy=True).contiguous()
+        return {_TENSOR: name}
     if isinstance(node, dict):
         strangers = [key for key in node if not isinstance(key, str)]
         if strangers:
             raise TypeError(f"checkpoint{place}: keys must be strings, got {strangers[0]!r}")
+        taken = [key for key in node if key in (_TENSOR, _FLOAT)]
+        if taken:
+            raise ValueError(f"checkpoint{place}: the key {taken[0]!r} has a meaning of its own")
         return {key: _pack(value, f"{place}/{key}", tensors) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
         return [_pack(value, f"{place}/{i}", tensors) for i, value in enumerate(node)]
+    if isinstance(node, float) and not math.isfinite(node):
+        return {_FLOAT: str(float(node))}
     if node is None or isinstance(node, (bool, int, float, str)):
         return node
     raise TypeError(f"checkpoint{place}: {type(node).__name__} is neither tensor nor JSON value")
+
+
+def _unsupported(tensor: Tensor) -> str | None:
+    if tensor.layout != torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    if tensor.is_meta:
+        return "meta"
+    if tensor.is_quantized or tensor.dtype in (torch.complex32, torch.complex128):
+        return str(tensor.dtype).removeprefix("torch.")
+    return None
 
 
 def _unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(node, dict):
         if set(node) == {_TENSOR}:
             return tensors[node[_TENSOR]]
+        if set(node) == {_FLOAT}:
+            return float(node[_FLOAT])
         return {key: _unpack(value, tensors) for key, value in node.items()}
     if isinstance(node, list):
         return [_unpack(value, tensors) for value in node]

@@ -1,13 +1,15 @@
 """Accuracy and loss on every task the learner can predict, in as few passes as possible."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.data.split import Split
-from holdfast.nets.heads import TaskHeads
+from holdfast.nets.heads import GrowingHead, SharedHead
 from holdfast.nets.learner import Learner
 from holdfast.streams.batches import transformed
 from holdfast.streams.context import Criterion
@@ -30,12 +32,12 @@ class Scores:
 
 
 class Evaluator:
-    """Evaluates a learner on the tasks of a stream.
+    """Evaluates one learner on the tasks of a stream, again and again as it learns.
 
     The samples of all tasks lie on the device as network inputs and go through the network
-    together; tasks that share their samples (the stages of a growing stream) are passed once.
-    Task by task go those that do not fit, a backbone that differs by task, and one whose
-    BatchNorm uses the statistics of the batch.
+    together; tasks that share their samples (the stages of a growing stream) and their head are
+    passed once. Task by task go those that do not fit, a backbone that differs by task, and one
+    whose BatchNorm uses the statistics of the batch.
 
     Raises:
         ValueError: validation scores are asked of a task without a validation split.
@@ -67,18 +69,15 @@ class Evaluator:
             if (up_to is None or i <= up_to) and learner.heads.knows(i, task.classes)
         ]
         scores = Scores([math.nan] * len(self.stream), [math.nan] * len(self.stream))
-        alike = not learner.per_task and not isinstance(learner.heads, TaskHeads)
+        # Of other heads than these it is not known that the task makes no difference to them.
+        alike = not learner.per_task and isinstance(learner.heads, (SharedHead, GrowingHead))
         passed = [i for i in known if self.twin[i] == i or not alike]
-        training = learner.training
-        learner.eval()
-        try:
+        with evaluation_mode(learner):
             if self.fits and not learner.per_task and not _uses_batch_statistics(learner):
                 self._together(learner, criterion, passed, scores)
             else:
                 for i in passed:
                     self._alone(learner, criterion, i, scores)
-        finally:
-            learner.train(training)
         for i in set(known) - set(passed):
             scores.accuracy[i] = scores.accuracy[self.twin[i]]
             scores.loss[i] = scores.loss[self.twin[i]]
@@ -92,14 +91,10 @@ class Evaluator:
         x = self._joined(tasks)
         y = torch.cat([self._y(learner, i) for i in tasks])
         sizes = [len(self.splits[i]) for i in tasks]
-        ids = None
-        if isinstance(learner.heads, TaskHeads):
-            ids = torch.tensor(tasks, device=self.device).repeat_interleave(
-                torch.tensor(sizes, device=self.device)
-            )
+        ids = torch.tensor(tasks).repeat_interleave(torch.tensor(sizes)).to(self.device)
         losses, hits = [], []
         for part in _chunks(len(x), self.batch_size):
-            logits = learner(x[part], None if ids is None else ids[part])
+            logits = learner(x[part], ids[part])
             losses.append(criterion(logits, y[part], "none"))
             hits.append(_hits(logits, y[part]))
         _fill(scores, tasks, torch.cat(losses), torch.cat(hits), sizes)
@@ -119,13 +114,11 @@ class Evaluator:
             self._inputs = torch.cat(
                 [transformed(self.stream[i], self.splits[i].x, self.device) for i in own]
             )
-        if tasks == list(range(len(tasks))):
-            return self._inputs[: self.ends[tasks[-1]]]
-        spans = [
-            slice(self.ends[self.twin[i]] - len(self.splits[i]), self.ends[self.twin[i]])
-            for i in tasks
-        ]
-        return torch.cat([self._inputs[span] for span in spans])
+        ends = [self.ends[self.twin[i]] for i in tasks]
+        starts = [end - len(self.splits[i]) for i, end in zip(tasks, ends, strict=True)]
+        if starts[1:] == ends[:-1]:
+            return self._inputs[starts[0] : ends[-1]]
+        return torch.cat([self._inputs[a:b] for a, b in zip(starts, ends, strict=True)])
 
     def _y(self, learner: Learner, index: int) -> Tensor:
         if index not in self._columns:
@@ -144,8 +137,24 @@ def _split(task: Task, which: str) -> Split:
     return task.validation
 
 
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """All of `module` in evaluation mode, and each part put back in the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
 def _chunks(n: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, n, size)]
+    """Parts of at most `size`, of one size but for one: no last part is left with one sample,
+    which has no statistics.
+    """
+    count = -(-n // size)
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
 
 
 def _hits(logits: Tensor, y: Tensor) -> Tensor:
@@ -154,9 +163,7 @@ def _hits(logits: Tensor, y: Tensor) -> Tensor:
     return (logits.argmax(dim=1) == y).to(torch.float32)
 
 
-def _fill(
-    scores: Scores, tasks: list[int], losses: Tensor, hits: Tensor, sizes: list[int]
-) -> None:
+def _fill(scores: Scores, tasks: list[int], losses: Tensor, hits: Tensor, sizes: list[int]) -> None:
     """Means over each task's samples, which lie one task after the other."""
     lengths = torch.tensor(sizes, device=losses.device)
     loss = torch.segment_reduce(losses.double(), "mean", lengths=lengths).tolist()

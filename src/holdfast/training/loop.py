@@ -2,13 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from holdfast.methods.method import Method
@@ -22,6 +21,8 @@ from holdfast.streams.batches import Batch, source
 from holdfast.streams.context import Context
 from holdfast.streams.stream import Stream
 from holdfast.training.checkpoint import Tree, save_checkpoint
+from holdfast.training.clock import Clock
+from holdfast.training.divergence import Diverged, bad_parameter, first_bad
 from holdfast.training.evaluation import Evaluator, Scores
 from holdfast.training.losses import criterion
 from holdfast.training.optimizers import (
@@ -32,24 +33,14 @@ from holdfast.training.optimizers import (
     trainable,
 )
 from holdfast.training.options import Training
+from holdfast.training.probing import probed
 from holdfast.training.schedules import lr_factor
 
 Listener = Callable[[dict[str, Any]], None]
 """Called with each event as it happens."""
 
-PROBE_SAMPLES = 512
-"""Samples of each seen task that probes measure on: the first of its evaluation split."""
-
 _LOOK_EVERY = 64
 """Steps between looks at the loss off the CPU, where each look waits for the device."""
-
-
-class Diverged(Exception):  # noqa: N818
-    """Training left the finite numbers."""
-
-    def __init__(self, step: int, reason: str) -> None:
-        super().__init__(reason)
-        self.step, self.reason = step, reason
 
 
 class Loop:
@@ -91,12 +82,12 @@ class Loop:
         self.open = False
         self.optimizer: Optimizer | None = None
         self.optimized: list[str] = []
-        self.events = EventLog(folder / "events.jsonl") if folder else None
-        self.saved_at = time.monotonic()
+        self.clock, self.saved_at = Clock(), time.monotonic()
         if whole:
             method.check(learner, stream)
             self.evaluator = Evaluator(stream, training, self.device)
         learner.to(self.device)
+        self.events = EventLog(folder / "events.jsonl") if folder else None
 
     @property
     def checkpoint_path(self) -> Path | None:
@@ -116,15 +107,17 @@ class Loop:
             self.record.status = "diverged"
             self.record.diverged = {
                 "task": self.index,
-                "epoch": self.epoch,
+                "epoch": min(self.epoch, self.training.epochs - 1),
                 "step": error.step,
                 "reason": error.reason,
             }
             self._emit("diverged", **self.record.diverged)
-        finally:
-            if self.events is not None:
-                self.events.close()
         return self.record
+
+    def close(self) -> None:
+        """Close the file of events."""
+        if self.events is not None:
+            self.events.close()
 
     def _begin_run(self) -> None:
         if self.events is not None:
@@ -156,9 +149,8 @@ class Loop:
         """
         task = self.stream[self.index]
         if not self.open:
-            for times in (self.record.seconds, self.record.cpu_seconds, self.record.eval_seconds):
-                times.append(0.0)
-        with self._timed():
+            self.clock.new_task(self.record)
+        with self.clock.training(self.record):
             if not self.open:
                 self.learner.accommodate(self.index, task, generator(self.seed, "head", self.index))
             context = self._context()
@@ -166,23 +158,26 @@ class Loop:
                 self._emit("task", task=self.index, name=task.name, samples=len(context.source))
                 self.start.prepare(self.learner, context)
                 self.method.begin_task(self.learner, context)
-                self._new_optimizer()
+                self._new_optimizer(trainable(self.learner))
                 self._new_epoch(0, context)
                 self.open = True
             self.learner.train()
             while self.epoch < self.training.epochs:
                 self._epoch(context)
+            self._check_parameters()
             self.method.end_task(self.learner, context)
             self._check_parameters()
 
     def _task(self) -> None:
         self.train_task()
-        began = time.perf_counter()
-        scores = self._evaluate(self.index if self.training.evaluate_tasks == "seen" else None)
-        self.record.accuracy[self.index, :] = scores.accuracy
-        self.record.loss[self.index, :] = scores.loss
-        self._probe()
-        self.record.eval_seconds[-1] += time.perf_counter() - began
+        with self.clock.evaluation(self.record):
+            scores = self._evaluate(self._up_to())
+            loss = scores.loss[self.index]
+            if not math.isfinite(loss):
+                raise Diverged(self.total_steps, f"the evaluation loss became {loss}")
+            self.record.accuracy[self.index, :] = scores.accuracy
+            self.record.loss[self.index, :] = scores.loss
+            self._probe()
         self._emit(
             "task_end",
             task=self.index,
@@ -193,23 +188,7 @@ class Loop:
         self.index, self.epoch, self.step, self.open = self.index + 1, 0, 0, False
         self._checkpoint()
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Add the time inside to the task's, also when a checkpoint is taken within."""
-        self.clock = (time.perf_counter(), time.process_time())
-        try:
-            yield
-        finally:
-            self._tick()
-
-    def _tick(self) -> None:
-        wall, cpu = self.clock
-        self.clock = (time.perf_counter(), time.process_time())
-        self.record.seconds[-1] += self.clock[0] - wall
-        self.record.cpu_seconds[-1] += self.clock[1] - cpu
-
-    def _new_optimizer(self) -> None:
-        parameters = trainable(self.learner)
+    def _new_optimizer(self, parameters: dict[str, nn.Parameter]) -> None:
         optimizer = build_optimizer(parameters, self.training)
         if self.optimizer is not None and not self.training.reset_optimizer:
             carry_state(self.optimizer, self.optimized, optimizer, parameters)
@@ -232,9 +211,8 @@ class Loop:
         order = derive(self.seed, "order", self.index, self.epoch)
         for batch in context.source.epoch(training.batch_size, order, self.step):
             if training.schedule != "constant":
-                done = self.epoch * steps + self.step
                 for group in optimizer.param_groups:
-                    group["lr"] = training.lr * lr_factor(training, done, steps)
+                    group["lr"] = self._lr(self.step)
             optimizer.zero_grad(set_to_none=True)
             loss, logits = self._loss(batch, context)
             self.losses[self.step] = loss.detach()
@@ -260,11 +238,16 @@ class Loop:
             "step": self.total_steps,
             "loss": self.losses.double().mean().item(),
             "accuracy": self.hits.item() / self.rows if classify else None,
-            "lr": optimizer.param_groups[0]["lr"],
+            "lr": self._lr(steps - 1),
         }
         self.record.curve.append(entry)
         self._emit("epoch", **entry)
         self._new_epoch(self.epoch + 1, context)
+
+    def _lr(self, step: int) -> float:
+        """The learning rate of a step of this epoch."""
+        steps = len(self.losses)
+        return self.training.lr * lr_factor(self.training, self.epoch * steps + step, steps)
 
     def _loss(self, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         if self.training.precision == "bfloat16":
@@ -273,22 +256,22 @@ class Loop:
         return self.method.loss(self.learner, batch, context)
 
     def _check_losses(self) -> None:
-        bad = ~torch.isfinite(self.losses[: self.step + 1])
-        if bool(bad.any()):
-            step = int(bad.nonzero()[0])
-            first = self.total_steps - self.step + step
-            raise Diverged(first, f"the training loss became {self.losses[step].item()}")
+        found = first_bad(self.losses[: self.step + 1])
+        if found is not None:
+            first = self.total_steps - self.step + found
+            raise Diverged(first, f"the training loss became {self.losses[found].item()}")
 
     def _check_parameters(self) -> None:
-        for name, parameter in self.learner.named_parameters():
-            if not bool(torch.isfinite(parameter).all()):
-                raise Diverged(self.total_steps, f"parameter {name} left the finite numbers")
+        name = bad_parameter(self.learner)
+        if name is not None:
+            raise Diverged(self.total_steps, f"parameter {name} left the finite numbers")
 
     def _between_steps(self) -> None:
         every = self.training.evaluate_every
         if every is not None and (self.epoch * len(self.losses) + self.step) % every == 0:
-            up_to = self.index if self.training.evaluate_tasks == "seen" else None
-            scores = self._evaluate(up_to)
+            self._check_parameters()
+            with self.clock.evaluation(self.record):
+                scores = self._evaluate(self._up_to())
             entry = {
                 "task": self.index,
                 "step": self.total_steps,
@@ -300,31 +283,23 @@ class Loop:
         if self.folder is not None:
             waited = time.monotonic() - self.saved_at
             if waited >= 60 * self.training.checkpoint_minutes:
-                self._check_losses()
-                self._tick()
+                self.clock.tick(self.record)
                 self._checkpoint()
+
+    def _up_to(self) -> int | None:
+        return self.index if self.training.evaluate_tasks == "seen" else None
 
     def _evaluate(self, up_to: int | None) -> Scores:
         return self.evaluator(self.learner, self.criterion, up_to)
 
     def _probe(self) -> None:
-        if not self.probes:
-            return
-        self.learner.eval()
-        for i in range(self.index + 1):
-            task, split = self.stream[i], self.evaluator.splits[i]
-            x = task.inputs(split.x[:PROBE_SAMPLES].to(self.device))
-            y = self.learner.columns(split.y[:PROBE_SAMPLES].to(self.device), i)
-            for probe in self.probes:
-                entry = {
-                    "task": self.index,
-                    "on": i,
-                    "step": self.total_steps,
-                    "probe": type(probe).__name__,
-                    "values": probe.measure(self.learner, Batch(x, y, i)),
-                }
-                self.record.probes.append(entry)
-                self._emit("probe", **entry)
+        splits = self.evaluator.splits
+        for measured in probed(
+            self.probes, self.learner, self.stream, splits, self.index, self.device, self.seed
+        ):
+            entry = {"task": self.index, "step": self.total_steps, **measured}
+            self.record.probes.append(entry)
+            self._emit("probe", **entry)
 
     def _emit(self, event: str, **values: Any) -> None:
         if self.events is not None:
@@ -335,8 +310,11 @@ class Loop:
     def _checkpoint(self) -> None:
         if self.checkpoint_path is None:
             return
-        self._check_parameters()
-        save_checkpoint(self.checkpoint_path, self._state())
+        # A state past saving is not kept, but the next loss or the end of the task is to say so:
+        # when checkpoints are due must not show in the record.
+        lost = self.open and first_bad(self.losses[: self.step]) is not None
+        if not lost and bad_parameter(self.learner) is None:
+            save_checkpoint(self.checkpoint_path, self._state())
         self.saved_at = time.monotonic()
 
     def _state(self) -> Tree:
@@ -351,16 +329,17 @@ class Loop:
                 "open": self.open,
             },
             "learner": self.learner.state_dict(),
+            "trainable": [n for n, p in self.learner.named_parameters() if p.requires_grad],
             "method": self.method.state_dict(),
             "start": self.start.state_dict(),
             "draws": self.draws.get_state(),
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "record": self.record.to_dict(),
             "events": self.events.sync(),
         }
         if self.optimizer is not None and (self.open or not self.training.reset_optimizer):
-            state["optimizer"] = optimizer_state(self.optimizer)
+            state["optimizer"] = optimizer_state(self.optimizer, self.optimized)
         if self.open:
             state["tally"] = {"losses": self.losses, "hits": self.hits, "rows": self.rows}
         return state
@@ -377,14 +356,21 @@ class Loop:
             self.method.restore(self.learner, met - 1)
         self.learner.load_state_dict(state["learner"])
         self.learner.to(self.device)
+        parameters = dict(self.learner.named_parameters())
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name in state["trainable"])
         self.start.load_state_dict(state["start"])
         self.record = Record.from_dict(state["record"])
         if self.events is not None:
             self.events.truncate(state["events"])
-        if "optimizer" in state:
-            self._new_optimizer()
-            assert self.optimizer is not None
-            load_optimizer_state(self.optimizer, state["optimizer"])
+        kept = state.get("optimizer", {})
+        if self.open:
+            self._new_optimizer(trainable(self.learner))
+        elif kept:
+            # Of the task before, whose parameters may have been frozen since.
+            self._new_optimizer({name: parameters[name] for name in kept})
+        if self.optimizer is not None:
+            load_optimizer_state(self.optimizer, self.optimized, kept)
         if self.open:
             tally = state["tally"]
             self.losses = tally["losses"].to(self.device)
@@ -392,8 +378,8 @@ class Loop:
             self.rows = tally["rows"]
         self.draws.set_state(state["draws"])
         torch.set_rng_state(state["torch"])
-        if state["cuda"]:
-            torch.cuda.set_rng_state_all(state["cuda"])
+        if self.device.type == "cuda" and state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
 
 
 def _known(values: list[float]) -> list[float | None]:

@@ -1,5 +1,6 @@
 """Optimizers over the learner's trainable parameters, and how their state outlives a task."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,8 +25,11 @@ def build_optimizer(parameters: dict[str, nn.Parameter], training: Training) -> 
         raise ValueError("the learner has no parameters that require a gradient")
     values = list(parameters.values())
     options: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
+    # The fused form on the CPU walks memory, whatever the strides of gradient and state: they are
+    # sure to be alike where the parameter is contiguous alone.
     options["fused"] = all(
-        p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in values
+        p.is_floating_point() and p.device.type in ("cpu", "cuda") and p.is_contiguous()
+        for p in values
     )
     match training.optimizer:
         case "sgd":
@@ -44,7 +48,7 @@ def build_optimizer(parameters: dict[str, nn.Parameter], training: Training) -> 
 
 def carry_state(
     old: Optimizer,
-    old_names: list[str],
+    old_names: Sequence[str],
     new: Optimizer,
     parameters: dict[str, nn.Parameter],
 ) -> None:
@@ -56,29 +60,34 @@ def carry_state(
     kept = dict(zip(old_names, old.param_groups[0]["params"], strict=True))
     for name, parameter in parameters.items():
         before = kept.get(name)
-        if before is None or before not in old.state:
-            continue
-        if before.shape[1:] == parameter.shape[1:] and len(before) <= len(parameter):
+        if before is not None and before in old.state and _fits(before, parameter):
             new.state[parameter] = {
                 key: _grown(value, before, parameter) for key, value in old.state[before].items()
             }
 
 
+def _fits(before: Tensor, after: Tensor) -> bool:
+    if before.shape == after.shape:
+        return True
+    alike = before.ndim == after.ndim and before.shape[1:] == after.shape[1:]
+    return alike and len(before) < len(after)
+
+
 def _grown(value: Any, before: Tensor, after: Tensor) -> Any:
-    if not isinstance(value, Tensor) or value.shape != before.shape:
+    if before.shape == after.shape or not isinstance(value, Tensor) or value.ndim == 0:
         return value
     grown = torch.zeros_like(after, dtype=value.dtype)
     grown[: len(value)] = value
     return grown
 
 
-def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
-    """The per-parameter state as a tree with string keys."""
-    return {str(k): dict(v) for k, v in optimizer.state_dict()["state"].items()}
+def optimizer_state(optimizer: Optimizer, names: Sequence[str]) -> dict[str, Any]:
+    """What the optimizer keeps for each of its parameters, by the parameter's name."""
+    return {names[i]: dict(kept) for i, kept in optimizer.state_dict()["state"].items()}
 
 
-def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """The inverse of `optimizer_state`, for an optimizer over the same parameters."""
+def load_optimizer_state(optimizer: Optimizer, names: Sequence[str], state: dict[str, Any]) -> None:
+    """The inverse of `optimizer_state`, for an optimizer over parameters of these names."""
     whole = optimizer.state_dict()
-    whole["state"] = {int(k): v for k, v in state.items()}
+    whole["state"] = {i: state[name] for i, name in enumerate(names) if name in state}
     optimizer.load_state_dict(whole)

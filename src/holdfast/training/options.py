@@ -1,7 +1,7 @@
 """How each task is trained: a frozen set of options, checked when made."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 
@@ -26,7 +26,8 @@ class Training:
         schedule: of the learning rate over the steps of a task, restarted at each task:
             ``constant``; ``cosine`` to 0; ``exponential``, lr * decay^(epochs done), smooth in
             steps; ``step``, lr * decay at each of `milestones`; ``one_cycle``, up from lr / 25
-            over the first 30 % of the steps, then down to lr / 2.5e5, both as half cosines.
+            over the first 30 % of the steps, then down to lr / 2.5e5, both as half cosines
+            (`torch.optim.lr_scheduler.OneCycleLR`, without its cycle of the momentum).
         decay: factor of ``exponential`` (per epoch) and ``step`` (per milestone).
         milestones: epochs after which ``step`` decays.
         clip: largest norm of the gradient over all parameters; `None` leaves it alone.
@@ -83,18 +84,27 @@ class Training:
             self._number(field, getattr(self, field))
         if self.clip is not None:
             self._number("clip", self.clip)
+        betas, milestones = self._numbers("betas"), self._numbers("milestones")
+        if not isinstance(self.reset_optimizer, bool):
+            raise TypeError(
+                f"training.reset_optimizer must be True or False, got {self.reset_optimizer!r}"
+            )
+        if not isinstance(self.device, str):
+            raise TypeError(f"training.device must be a string, got {self.device!r}")
         self._require("lr", 0 < self.lr < float("inf"), "a positive number")
         self._require("momentum", 0 <= self.momentum < 1, "in [0, 1)")
-        self._require("betas", all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
+        in_range = len(betas) == 2 and all(0 <= b < 1 for b in betas)
+        self._require("betas", in_range, "two numbers in [0, 1)")
         self._require("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more")
         self._require("decay", 0 < self.decay <= 1, "in (0, 1]")
-        self._require("milestones", all(m > 0 for m in self.milestones), "positive epochs")
+        epochs = all(isinstance(m, int) and m > 0 for m in milestones)
+        self._require("milestones", epochs, "positive integers, of epochs")
         self._require("clip", self.clip is None or self.clip > 0, "a positive number or None")
         self._require("checkpoint_minutes", self.checkpoint_minutes >= 0, "0 or more")
         if self.schedule == "step":
-            self._require("milestones", bool(self.milestones), "given for schedule='step'")
-        object.__setattr__(self, "betas", tuple(self.betas))
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+            self._require("milestones", bool(milestones), "given for schedule='step'")
+        object.__setattr__(self, "betas", betas)
+        object.__setattr__(self, "milestones", milestones)
 
     def _integer(self, field: str, value: object) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -104,6 +114,14 @@ class Training:
     def _number(self, field: str, value: object) -> None:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise TypeError(f"training.{field} must be a number, got {value!r}")
+
+    def _numbers(self, field: str) -> tuple[Any, ...]:
+        values = getattr(self, field)
+        if not isinstance(values, (tuple, list)):
+            raise TypeError(f"training.{field} must be a tuple of numbers, got {values!r}")
+        for value in values:
+            self._number(field, value)
+        return tuple(values)
 
     def _require(self, field: str, holds: bool, allowed: object) -> None:
         if not holds:
@@ -121,8 +139,8 @@ class Training:
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             device = torch.device(name)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
+            torch.zeros(1, device=device).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
             there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
             raise ValueError(
                 f"training.device {self.device!r} is not there; this machine has {there}"

@@ -66,7 +66,10 @@ def run(
             run or a damaged checkpoint; all before training starts. Divergence raises nothing:
             the record's status says so, with the step.
     """
-    method, start, training = method or Method(), start or Start(), training or Training()
+    method = Method() if method is None else method
+    start = Start() if start is None else start
+    training = Training() if training is None else training
+    device = training.place()
     if resume and out is None:
         raise ValueError("resume needs out: the folder of the run to continue")
     if not isinstance(learner, Learner):
@@ -75,45 +78,58 @@ def run(
         config = _describe(stream, learner, method, training, start, probes, seed)
     identity = fingerprint(config)
     folder = None if out is None else Path(out)
-    state = None if folder is None else _claim(folder, resume, identity)
+    state = None if folder is None else _claim(folder, resume, config, identity)
+    config = json.loads(json.dumps(config))
     names = [task.name for task in stream]
-    record = Record.empty(names, stream.scenario, seed, config, environment())
+    record = Record.empty(names, stream.scenario, seed, config, environment(device))
     with seeded(seed, "torch"):
         loop = Loop(
             stream, learner, method, start, training, probes, seed, record, folder, identity,
             listener,
         )  # fmt: skip
-        if folder is not None and state is None:
-            write_atomic(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-            record.save(folder)
-        if state is not None:
-            loop.restore(state)
-        record = loop.run()
+        try:
+            if state is not None:
+                loop.restore(state)
+            elif folder is not None:
+                write_atomic(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+                record.save(folder)
+            record = loop.run()
+        finally:
+            loop.close()
     if folder is not None:
         record.save(folder)
     return record
 
 
-def _claim(folder: Path, resume: bool, fingerprint: str) -> Tree | None:
+def _claim(folder: Path, resume: bool, config: dict[str, Any], identity: str) -> Tree | None:
     """The checkpoint to go on from, after making sure that the folder is ours to write to."""
     path = folder / "checkpoint" / "state.safetensors"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out must be a folder, {folder} is a file")
-    held = folder.exists() and any((folder / n).exists() for n in ("record.json", "checkpoint"))
-    if held and not resume:
+    recorded = (folder / "record.json").exists()
+    if (recorded or path.parent.exists()) and not resume:
         raise ValueError(
             f"out {folder} holds a run already; resume it (resume=True, or `holdfast resume`) "
             "or give another folder"
         )
-    if not path.exists():
-        return None
-    state = load_checkpoint(path)
-    if state.get("fingerprint") != fingerprint:
-        raise ValueError(
-            f"out {folder} holds another run: its configuration differs from the one given; "
-            "give another folder"
-        )
+    state = load_checkpoint(path) if path.exists() else None
+    if state is not None and state.get("fingerprint") != identity:
+        raise _another_run(folder, state.get("record", {}).get("config"), config)
+    if state is None and recorded:
+        held = Record.load(folder).config
+        if fingerprint(held) != identity:
+            raise _another_run(folder, held, config)
     return state
+
+
+def _another_run(folder: Path, held: Any, given: dict[str, Any]) -> ValueError:
+    held = held if isinstance(held, dict) else {}
+    given = json.loads(json.dumps(given))
+    differ = [key for key in {**held, **given} if held.get(key) != given.get(key)]
+    return ValueError(
+        f"out {folder} holds another run: its configuration differs from the one given in "
+        f"{', '.join(differ)}; give another folder, or the parts as they were when it began"
+    )
 
 
 def fingerprint(config: dict[str, Any]) -> str:
@@ -122,10 +138,12 @@ def fingerprint(config: dict[str, Any]) -> str:
     Raises:
         ValueError: it holds something that is no JSON value.
     """
-    training = config.get("training") or {}
-    kept = {k: v for k, v in training.items() if k not in ("device", "checkpoint_minutes")}
+    kept, training = dict(config), config.get("training")
+    if isinstance(training, dict):
+        free = ("device", "checkpoint_minutes")
+        kept["training"] = {k: v for k, v in training.items() if k not in free}
     try:
-        text = json.dumps({**config, "training": kept}, sort_keys=True, allow_nan=False)
+        text = json.dumps(kept, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"config must hold JSON values alone: {error}") from error
     return hashlib.sha256(text.encode()).hexdigest()

@@ -11,8 +11,9 @@ def lr_factor(training: Training, step: int, steps_per_epoch: int) -> float:
 
     With n = steps_per_epoch * epochs and e = step / steps_per_epoch:
     ``constant`` 1; ``cosine`` (1 + cos(pi step / n)) / 2; ``exponential`` decay^e; ``step``
-    decay^(milestones at or before e); ``one_cycle`` half cosines 1/25 -> 1 over the first 30 % of
-    the n - 1 intervals and 1 -> 4e-6 over the rest.
+    decay^(milestones at or before e); ``one_cycle`` half cosines 1/25 -> 1 over the steps up to
+    0.3 n - 1 and 1 -> 4e-6 over the rest, as `torch.optim.lr_scheduler.OneCycleLR` (the momentum
+    stays as it is).
 
     >>> lr_factor(Training(schedule="cosine", epochs=2), 10, 10)
     0.5
@@ -30,9 +31,9 @@ def lr_factor(training: Training, step: int, steps_per_epoch: int) -> float:
             passed = bisect.bisect_right(sorted(training.milestones), epoch)
             return float(training.decay**passed)
         case "one_cycle":
-            peak = 0.3 * (total - 1)
+            peak = 0.3 * total - 1
             if step <= peak:
-                return _half_cosine(1 / 25, 1.0, step / peak if peak else 1.0)
+                return _half_cosine(1 / 25, 1.0, step / peak)
             return _half_cosine(1.0, 4e-6, (step - peak) / (total - 1 - peak))
 
 

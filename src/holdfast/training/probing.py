@@ -1,0 +1,42 @@
+"""What the probes of a run are shown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from holdfast.data.split import Split
+from holdfast.nets.learner import Learner
+from holdfast.probes.probe import Probe
+from holdfast.seeds import seeded
+from holdfast.streams.batches import Batch
+from holdfast.streams.stream import Stream
+from holdfast.training.evaluation import evaluation_mode
+
+PROBE_SAMPLES = 512
+"""Samples of each seen task that probes measure on: the first of its evaluation split."""
+
+
+def probed(
+    probes: Sequence[Probe],
+    learner: Learner,
+    stream: Stream,
+    splits: Sequence[Split],
+    index: int,
+    device: torch.device,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Each probe on each of the tasks 0 .. index, the learner in evaluation mode.
+
+    Torch's global generators are seeded apart from the run's: what is measured must not change
+    what is learned.
+    """
+    found = []
+    with evaluation_mode(learner), seeded(seed, "probe", index):
+        for i in range(index + 1) if probes else ():
+            x = stream[i].inputs(splits[i].x[:PROBE_SAMPLES].to(device))
+            y = learner.columns(splits[i].y[:PROBE_SAMPLES].to(device), i)
+            for probe in probes:
+                values = probe.measure(learner, Batch(x, y, i))
+                found.append({"on": i, "probe": type(probe).__name__, "values": values})
+    return found
