@@ -1,0 +1,144 @@
+"""What a foundation must show on real data: ``python -m benchmarks.reproduce_foundation [OUT]``.
+
+Runs the studies of ``benchmarks/foundation`` (mnist and cifar100 must be there, see the docs on
+data), tests each claim by the paired difference over seeds, kills a run at random moments, and
+writes ``summary.md``. Interrupted, it goes on where it stopped.
+"""
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from holdfast.records.files import write_atomic
+from holdfast.records.record import Record
+from holdfast.studies.findings import Findings
+from holdfast.studies.progress import Progress
+from holdfast.studies.study import Study
+
+HERE = Path(__file__).parent / "foundation"
+KILLS = 20
+RUN = """
+stream: {name: split, dataset: digits, tasks: 5}
+net: {name: mlp, hidden: [100], dropout: 0.2}
+method: {name: derpp, memory: 200}
+training: {optimizer: adam, lr: 0.001, checkpoint_minutes: 0.0, evaluate_every: 25}
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """``first - second`` of a metric is above zero, or below where `sign` is -1."""
+
+    study: str
+    first: str
+    second: str
+    metric: str
+    sign: int
+    text: str
+
+
+CLAIMS = (
+    Claim("split_mnist", "joint", "replay", "acc", 1, "Joint > Replay"),
+    Claim("split_mnist", "replay", "finetune", "acc", 1, "Replay > Finetune"),
+    Claim("split_cifar100", "joint", "replay", "acc", 1, "Joint > Replay"),
+    Claim("split_cifar100", "replay", "finetune", "acc", 1, "Replay > Finetune"),
+    Claim("split_mnist_tasks", "ewc", "finetune", "forgetting", -1, "EWC forgets less"),
+    Claim("split_mnist_tasks", "ewc", "finetune", "acc", 1, "EWC > Finetune"),
+    Claim("split_cifar100_tasks", "ewc", "finetune", "forgetting", -1, "EWC forgets less"),
+    Claim("split_cifar100_tasks", "ewc", "finetune", "acc", 1, "EWC > Finetune"),
+)
+
+
+def verdict(claim: Claim, findings: Findings) -> list[str]:
+    """A row: claim, difference with its interval, whether it shows."""
+    found = findings.difference(claim.first, claim.second, claim.metric)
+    shown = found.low > 0 if claim.sign > 0 else found.high < 0
+    value = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    about = f"{claim.metric}: {claim.first} - {claim.second}"
+    return [claim.study, claim.text, about, value, "shown" if shown else "not shown"]
+
+
+def kills(seed: int = 0) -> list[str]:
+    """SIGKILL a run at a random moment and resume it, again and again; count what agrees.
+
+    The run checkpoints after every step, uses dropout, a replay memory and Adam, and evaluates
+    within tasks. Identical means: record and event log, bit for bit but for times.
+    """
+    draws, same, within = random.Random(seed), 0, 0
+    with tempfile.TemporaryDirectory() as name:
+        config, whole = Path(name) / "run.yaml", Path(name) / "whole"
+        config.write_text(RUN)
+        began = time.perf_counter()
+        _holdfast("run", str(config), "--out", str(whole)).wait()
+        length = time.perf_counter() - began
+        for i in range(KILLS):
+            folder = Path(name) / str(i)
+            run = _holdfast("run", str(config), "--out", str(folder))
+            try:
+                run.wait(draws.uniform(0.3, 1.0) * length)
+            except subprocess.TimeoutExpired:
+                run.kill()
+                run.wait()
+                within += (folder / "checkpoint" / "state.safetensors").exists()
+            if (folder / "config.yaml").exists():
+                _holdfast("resume", str(folder)).wait()
+            else:
+                _holdfast("run", str(config), "--out", str(folder)).wait()
+            events = [(f / "events.jsonl").read_bytes() for f in (whole, folder)]
+            digests = [Record.load(f).digest() for f in (whole, folder)]
+            same += digests[0] == digests[1] and events[0] == events[1]
+    about = f"{KILLS} SIGKILLs, {within} after the first checkpoint"
+    shown = "shown" if same == KILLS else "not shown"
+    return ["digits", "a killed run resumes identically", about, f"{same} of {KILLS}", shown]
+
+
+def _holdfast(*arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "holdfast.cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def nothing_forgotten(findings: Findings) -> list[str]:
+    """A row: whether the tasks of a stream without any change are kept."""
+    cell = next(cell for cell in findings.cells if cell.startswith("1"))
+    found = findings.mean(cell, "forgetting_after_learning")
+    value = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    shown = "shown" if found.high <= 0 else "not shown"
+    about = "forgetting_after_learning at similarity 1"
+    return ["permuted_mnist", "similarity 1 forgets nothing", about, value, shown]
+
+
+def main(out: str = "out/foundation") -> int:
+    """Run all studies, test all claims, print and write the summary."""
+    torch.set_num_threads(1)
+    folder = Path(out)
+    findings: dict[str, Findings] = {}
+    for path in sorted(HERE.glob("*.yaml")):
+        print(f"study {path.stem}", flush=True)
+        findings[path.stem] = Study.read(path).run(folder / path.stem, listener=_tell)
+    rows = [verdict(claim, findings[claim.study]) for claim in CLAIMS]
+    rows.append(nothing_forgotten(findings["permuted_mnist"]))
+    print("killing and resuming", flush=True)
+    rows.append(kills())
+    head = ["where", "claim", "measured", "difference or value, 95 % interval", ""]
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * 5, *rows]]
+    for name, found in findings.items():
+        lines += ["", f"## {name}", "", found.text(markup="markdown")]
+    text = "\n".join(lines) + "\n"
+    write_atomic(folder / "summary.md", text)
+    print(text)
+    return 0 if all(row[-1] == "shown" for row in rows) else 1
+
+
+def _tell(event: Progress) -> None:
+    if event.event in ("complete", "diverged", "failed"):
+        print(f"  {event.ended}/{event.total} {event.cell}, seed {event.seed}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))
