@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from holdfast.data.catalog import Place, load
 from holdfast.data.split import Dataset
 from holdfast.methods.method import Method
@@ -23,8 +21,12 @@ from holdfast.streams.stream import Stream
 from holdfast.training.loop import Listener
 from holdfast.training.options import Training
 from holdfast.training.run import run
+from holdfast.yaml_text import parse_yaml
 
 Config = dict[str, Any]
+
+KEYS = ("stream", "net", "heads", "method", "start", "training", "probes", "order", "seed")
+"""The keys of a configuration."""
 
 PARTS: dict[str, dict[str, str]] = {
     "dataset": {},  # the names `holdfast.data.load` knows
@@ -82,8 +84,8 @@ def read_config(path: str | Path) -> Config:
     if not path.is_file():
         raise FileNotFoundError(f"no configuration at {path}")
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        config = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold a mapping of keys, got {type(config).__name__}")
@@ -93,12 +95,13 @@ def read_config(path: str | Path) -> Config:
 def override(config: Config, key: str, value: Any) -> None:
     """Set a dotted key in place: ``override(config, "training.lr", 0.1)``.
 
-    A part given by its name alone becomes a mapping when one of its options is set.
+    A part given by its name alone becomes a mapping when one of its options is set. The grid of a
+    study has dotted keys itself: ``grid.training.lr`` sets its key ``training.lr``.
 
     Raises:
         ValueError: the key leads through something that has no keys.
     """
-    *path, last = key.split(".")
+    *path, last = ["grid", key[5:]] if key.startswith("grid.") else key.split(".")
     node = config
     for i, step in enumerate(path):
         below = node.get(step)
@@ -120,8 +123,7 @@ def resolve(config: Config) -> Config:
     """
     if not isinstance(config, Mapping):
         raise ValueError(f"config must be a mapping of keys, got {config!r}")
-    known = ("stream", "net", "heads", "method", "start", "training", "probes", "order", "seed")
-    check_keys("config", config, known)
+    check_keys("config", config, KEYS)
     for required in ("stream", "net"):
         if required not in config:
             raise ValueError(f"config lacks {required!r}; it needs at least stream and net")

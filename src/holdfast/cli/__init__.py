@@ -1,0 +1,1 @@
+from holdfast.cli.command import main as main

@@ -1,0 +1,5 @@
+"""``python -m holdfast.cli`` is the `holdfast` command."""
+
+from holdfast.cli.command import main
+
+raise SystemExit(main())

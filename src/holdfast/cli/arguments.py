@@ -1,0 +1,121 @@
+"""What the command line says: the command, its options, and keys of a configuration to set."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from holdfast import __version__
+from holdfast.signatures import nearest
+from holdfast.yaml_text import parse_yaml
+
+_SETTING = "Any other option sets a key of the configuration: --training.lr 0.1, --method ewc."
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; see `{self.prog} --help`")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command line as a namespace: ``command``, its options, and ``settings``.
+
+    Settings are pairs of dotted key and value, from ``--a.b value`` and ``--a.b=value``; values
+    are read as YAML. Those of `run` and `study` may stand anywhere behind the command.
+
+    Raises:
+        ValueError: an unknown command or option (with the nearest known one), a missing value.
+        SystemExit: help or the version was asked for, and printed.
+    """
+    parser, options = _parser()
+    words = list(words)
+    settings: list[tuple[str, Any]] = []
+    place = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+    if place < len(words):
+        command, (before, behind) = words[place], (words[:place], words[place + 1 :])
+        if command not in options:
+            raise ValueError(
+                f"unknown command {command!r}{nearest(command, options)}; "
+                f"the commands are {', '.join(options)}"
+            )
+        if command in ("run", "study"):
+            behind, settings = _settings(behind, options[command])
+        words = [*before, command, *behind]
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        known = options[args.command]
+        raise ValueError(f"unknown argument {unknown[0]!r}{nearest(unknown[0], known)}")
+    args.settings = settings
+    args.options = [name for name in options[args.command] if name.startswith("--")]
+    return args
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
+    """The parser, and the options of each command with whether they take a value."""
+    parser = _Parser(
+        prog="holdfast",
+        description="Continual learning, by where a network starts and how far it moves.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"holdfast {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    options: dict[str, dict[str, bool]] = {}
+
+    def add(name: str, text: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=text, description=text, epilog=epilog, allow_abbrev=False
+        )
+        options[name] = {"-h": False, "--help": False}
+        option(command, name, "--json", action="store_true", help="print JSON, for programs")
+        return command
+
+    def option(command: argparse.ArgumentParser, of: str, name: str, **more: Any) -> None:
+        action = command.add_argument(name, **more)
+        options[of][name] = action.nargs != 0
+
+    command = add("run", "Run a configuration.", _SETTING)
+    command.add_argument("config", help="YAML file, or the name of a shipped configuration")
+    option(command, "run", "--out", help="folder of the run; by default runs/NAME-HASH")
+    command = add("resume", "Go on with a run or a study that was stopped.")
+    command.add_argument("folder", help="that the run or study writes to")
+    command = add("show", "Matrix and metrics of a run, a table of several, or a study.")
+    command.add_argument("folders", nargs="+", metavar="folder", help="of a run or a study")
+    command = add("plot", "Figures of runs or studies, as PNG and SVG.")
+    command.add_argument("folders", nargs="+", metavar="folder", help="of a run or a study")
+    option(command, "plot", "--out", help="folder of the figures; by default FOLDER/figures")
+    command = add("study", "Run a study: a configuration over a grid.", _SETTING)
+    command.add_argument("config", help="YAML file, or the name of a shipped study")
+    option(command, "study", "--out", help="folder of the study; by default runs/NAME")
+    workers = "number of processes; by default one a core"
+    option(command, "study", "--workers", type=int, help=workers)
+    command = add("data", "List the datasets that can be loaded here.")
+    command.add_argument("action", choices=["list"], help="the one thing to do with data")
+    return parser, options
+
+
+def _settings(
+    words: Sequence[str], options: dict[str, bool]
+) -> tuple[list[str], list[tuple[str, Any]]]:
+    """The words that are the command's own, and the settings among them."""
+    own: list[str] = []
+    settings: list[tuple[str, Any]] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        name, equals, value = word.partition("=")
+        known = name in options
+        takes = options.get(name, True)
+        if not word.startswith("--") or word == "--" or not takes:
+            own.append(word)
+            continue
+        if not equals:
+            if not left or left[0].startswith("--"):
+                raise ValueError(f"{word} needs a value")
+            value = left.pop(0)
+        if known:
+            own.append(f"{name}={value}")
+            continue
+        try:
+            settings.append((name[2:], parse_yaml(value)))
+        except ValueError as error:
+            raise ValueError(f"{name} {value!r} is no YAML: {error}") from error
+    return own, settings

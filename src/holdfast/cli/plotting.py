@@ -1,0 +1,88 @@
+"""`holdfast plot`."""
+
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+
+from holdfast.cli.showing import MANY, cell_records
+from holdfast.records.record import Record
+from holdfast.records.strict_json import dumps
+from holdfast.reports.comparison import comparison_figure
+from holdfast.reports.curves import curves_figure
+from holdfast.reports.line import line_figure
+from holdfast.reports.matrix import matrix_figure
+from holdfast.reports.save import save_figure
+from holdfast.studies.findings import Findings
+from holdfast.studies.study import Study
+
+
+def plot(args: Namespace) -> int:
+    """Draw the figures of runs and studies."""
+    folders = list(dict.fromkeys(Path(folder) for folder in args.folders))
+    studies = [folder for folder in folders if (folder / "findings.json").is_file()]
+    runs = {folder: Record.load(folder) for folder in folders if folder not in studies}
+    names = [folder.name for folder in folders]
+    labels = [str(f) if names.count(f.name) > 1 else f.name for f in folders]
+    places = {folder: folder / "figures" for folder in folders}
+    if args.out:
+        below = slugs(labels) if len(folders) > 1 else [""]
+        places = {f: Path(args.out) / name for f, name in zip(folders, below, strict=True)}
+    written: list[Path] = []
+    for folder in folders:
+        if folder in studies:
+            written += study_figures(folder, places[folder])
+        else:
+            written += save_figure(matrix_figure(runs[folder]), places[folder] / "matrix")
+            written += save_figure(curves_figure(runs[folder]), places[folder] / "curves")
+    if len(runs) > 1:
+        place = Path(args.out) if args.out else folders[0].parent / "figures"
+        named = {label: runs[f] for f, label in zip(folders, labels, strict=True) if f in runs}
+        written += save_figure(comparison_figure(named), place / "comparison")
+    if args.json:
+        print(dumps({"figures": [str(path) for path in written]}))
+    else:
+        print("\n".join(map(str, written)))
+    return 0
+
+
+def study_figures(folder: Path, out: Path) -> list[Path]:
+    """The figures of a study: its cells side by side, their matrices, metrics along an axis."""
+    findings, study = Findings.load(folder), Study.read(folder / "study.yaml")
+    written: list[Path] = []
+    records = cell_records(study, folder)
+    if records:
+        written += save_figure(comparison_figure(records), out / "comparison")
+    if len(records) <= MANY:
+        for name, found in zip(slugs(records), records.values(), strict=True):
+            written += save_figure(matrix_figure(found[0]), out / f"matrix-{name}")
+    numeric = [a for a in findings.axes if findings.table[a].dtype.kind in "if"]
+    for metric in findings.shown if numeric else ():
+        rest = [a for a in findings.axes if a != numeric[0]]
+        figure = line_figure(findings.table, numeric[0], metric, rest[0] if rest else None)
+        written += save_figure(figure, out / f"{metric}-{slug(numeric[0])}")
+    return written
+
+
+def slug(text: str) -> str:
+    """A name for files.
+
+    >>> slug("method=ewc(strength=10), lr=0.1")
+    'method-ewc-strength-10---lr-0-1'
+    """
+    return "".join(c if c.isalnum() or c in "_" else "-" for c in text).strip("-")[:60] or "unnamed"
+
+
+def slugs(texts: Iterable[str]) -> list[str]:
+    """Names for files, each once.
+
+    >>> slugs(["a b", "a-b", "c"])
+    ['a-b', 'a-b-2', 'c']
+    """
+    made: list[str] = []
+    for text in texts:
+        base, number = slug(text), 2
+        name = base
+        while name in made:
+            name, number = f"{base}-{number}", number + 1
+        made.append(name)
+    return made
