@@ -96,15 +96,14 @@ class RunLines:
             )
 
     def _task(self, event: dict[str, Any]) -> None:
-        place, measured = event["task"], "accuracy"
-        if event["accuracy"][place] is None:
-            measured = "loss"
-        seen = [value for value in event[measured][: place + 1] if value is not None]
-        mean = sum(seen) / len(seen) if seen else math.nan
+        place = event["task"]
+        measured = "loss" if event["accuracy"][place] is None else "accuracy"
+        values = [math.nan if v is None else v for v in event[measured][: place + 1]]
+        mean = sum(values) / len(values)
         longest = max((len(shortened(name)) for name in self.tasks), default=0)
         width = len("task / ") + 2 * len(str(len(self.tasks))) + longest
         self.telling.line(
-            f"{self._place(event):{width}}  {measured} {event[measured][place]:.3f}, "
+            f"{self._place(event):{width}}  {measured} {values[-1]:.3f}, "
             f"mean so far {mean:.3f}, {self._seconds()}"
         )
 
@@ -146,8 +145,8 @@ class StudyLines:
 def duration(seconds: float) -> str:
     """A time in words.
 
-    >>> duration(0.53), duration(75), duration(7300)
-    ('0.5 s', '1 min 15 s', '2 h 2 min')
+    >>> duration(0.53), duration(75.0), duration(7300.0)
+    ('0.5 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.1f} s"
