@@ -57,3 +57,9 @@ def test_choice() -> None:
 def test_methods_name_the_option_they_refuse(make, named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named} must be"):
         make()
+
+
+def test_methods_print_their_options() -> None:
+    assert repr(Replay(memory=9)) == (
+        "Replay(memory=9, selection='reservoir', batch_size=None, weight=None)"
+    )

@@ -61,9 +61,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize(("scenario", "regression"), CASES)
-@pytest.mark.parametrize(("online", "decay"), [(False, 1.0), (False, 0.6), (True, 0.6)])
+@pytest.mark.parametrize(
+    ("online", "decay", "norm"), [(False, 1.0, True), (False, 0.6, False), (True, 0.6, False)]
+)
 def test_gradient_is_that_of_the_explicit_penalties(
     scenario: Scenario, regression: bool, online: bool, decay: float, norm: bool
 ) -> None:

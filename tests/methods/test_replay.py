@@ -6,7 +6,6 @@ from tiny_loop import TinyLoop, make_learner, make_stream, same, tensors
 
 from holdfast.methods import Finetune, Joint, Replay
 from holdfast.streams.batches import Batch
-from holdfast.streams.stream import Stream
 
 
 def test_first_task_is_plain_training() -> None:
@@ -67,19 +66,15 @@ def test_refuses_to_balance_targets() -> None:
         Replay(selection="class_balanced").check(make_learner(stream), stream)
 
 
-def forgetting_stream() -> Stream:
-    return make_stream(rows=60)
-
-
 def test_remembers_what_finetuning_forgets() -> None:
-    stream = forgetting_stream()
+    stream = make_stream(tasks=2, rows=60)
 
     def accuracy(method: Replay | Finetune | Joint) -> float:
         learner = TinyLoop(method, make_learner(stream), stream, epochs=20).run().eval()
         task = stream[0].test
         return float((learner.predict(task.x) == task.y).float().mean())
 
-    assert accuracy(Finetune()) == 0
+    assert accuracy(Finetune()) < 0.3
     assert accuracy(Replay(memory=60)) > 0.5
     assert accuracy(Joint()) > 0.5
 

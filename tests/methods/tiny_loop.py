@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from holdfast.data.split import Split
 from holdfast.methods.method import Method
@@ -28,6 +29,7 @@ def make_stream(
     regression: bool = False,
     classes: tuple[int, ...] = (2, 3, 2, 2),
     dtype: torch.dtype = torch.float32,
+    loaders: bool = False,
 ) -> Stream:
     """Gaussian clusters in five dimensions; tasks differ in size and number of classes."""
     draws = torch.Generator().manual_seed(7)
@@ -42,7 +44,12 @@ def make_stream(
         y = torch.tensor(labels)[torch.arange(n) % count]
         x = torch.randn(n, 5, generator=draws).to(dtype) + y[:, None] % 3 + i
         target = torch.randn(n, 2, generator=draws).to(dtype) if regression else y
-        made.append(Task(f"t{i}", Split(x, target), Split(x[:8], target[:8])))
+        train: Split | DataLoader = Split(x, target)
+        if loaders:
+            train = DataLoader(TensorDataset(x, target), batch_size=7, shuffle=True)
+        made.append(
+            Task(f"t{i}", train, Split(x[:8], target[:8]), classes=() if regression else labels)
+        )
     return Stream(made, scenario)
 
 

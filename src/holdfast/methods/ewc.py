@@ -31,7 +31,9 @@ class EWC(Method):
 
     The loss the method returns, and so the training loss of the record, is that of the data alone.
     Parameters that get no gradient from a batch, such as the heads of other tasks, are left as
-    they are. Rows that a growing head adds later are free.
+    they are. Rows that a growing head adds later are free. Plain SGD is stable only while
+    lr * strength * A_i stays below 2 for every parameter: a run that diverges asks for less of
+    either.
 
     What is called the Fisher of EWC differs between libraries, and with it the fitting strength;
     `holdfast.curvature.diagonal_fisher` has the formulas:

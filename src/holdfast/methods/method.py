@@ -18,7 +18,14 @@ class Method:
     then for each batch `loss`, backward, `after_backward`, the optimizer's step, `after_step`;
     at the end `end_task`. The optimizer is built after `begin_task` over the parameters that
     require a gradient. A method knows nothing of the loop that calls it.
+
+    Options are public attributes, set once by the constructor; state has names that start with
+    an underscore.
     """
+
+    def __repr__(self) -> str:
+        options = [f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_")]
+        return f"{type(self).__name__}({', '.join(options)})"
 
     def check(self, learner: Learner, stream: Stream) -> None:
         """Refuse, before any work, a learner or stream the method cannot serve (`ValueError`)."""
