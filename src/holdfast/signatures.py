@@ -2,9 +2,11 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def typed_options(
@@ -40,10 +42,21 @@ def typed_options(
         # The parser takes None for any option that may be left out.
         if value is None and not _allows_none(known.get(name, Any), parameters[name].default):
             raise ValueError(f"{what}.{name} cannot be null; leave it out for its default")
+    lacking = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
+    if lacking:
+        raise ValueError(f"{what} needs {', '.join(map(repr, lacking))}")
     try:
         found = _parser(factory, skip).parse_object(dict(options))
     except ArgumentError as error:
-        raise ValueError(f"{what}: {' '.join(str(error).split())}") from error
+        named = re.search(r'key "(\w+)"', str(error))
+        if named is None or named[1] not in options:
+            raise ValueError(f"{what}: {' '.join(str(error).split())}") from error
+        key, value = named[1], options[named[1]]
+        choices = get_args(known[key]) if get_origin(known[key]) is Literal else ()
+        raise ValueError(
+            f"{what}.{key} must be {in_words(known[key])}, got {value!r}"
+            f"{nearest(value, choices) if isinstance(value, str) else ''}"
+        ) from error
     except ValueError as error:
         raise ValueError(f"{what} cannot be configured: {error}") from error
     return dict(found.as_dict())
@@ -62,6 +75,33 @@ def _parser(factory: Callable[..., Any], skip: frozenset[str]) -> Any:
 def hints(factory: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of the parameters of a function or class."""
     return get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+
+
+_WORDS = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
+
+
+def in_words(hint: Any) -> str:
+    """What an annotation admits, as a person who writes a configuration says it.
+
+    >>> in_words(int), in_words(float | None), in_words(tuple[float, float])
+    ('an integer', 'a number or null', 'a list of 2 numbers')
+    >>> in_words(Sequence[int]), in_words(Literal["sgd", "adam"])
+    ('a list of integers', "one of 'sgd', 'adam'")
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, inner))}"
+    if origin in (Union, UnionType):
+        return " or ".join(map(in_words, inner))
+    if origin in (list, tuple, Sequence):
+        fixed = origin is tuple and ... not in inner
+        kinds = {_WORDS.get(kind, "value") + "s" for kind in inner if kind is not ...}
+        count = f"{len(inner)} " if fixed else ""
+        return f"a list of {count}{kinds.pop() if len(kinds) == 1 else 'values'}"
+    word = _WORDS.get(hint) or inspect.formatannotation(hint)
+    return (
+        word if hint in (str, bool, type(None)) else f"{'an' if word[0] in 'aeio' else 'a'} {word}"
+    )
 
 
 def _allows_none(hint: Any, default: Any) -> bool:
