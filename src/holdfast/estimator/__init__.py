@@ -1,0 +1,1 @@
+from holdfast.estimator.classifier import ContinualClassifier as ContinualClassifier
