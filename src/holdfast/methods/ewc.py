@@ -1,6 +1,7 @@
 """Elastic weight consolidation: a spring on each parameter, as stiff as the old tasks need it."""
 
 import copy
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -14,6 +15,9 @@ from holdfast.nets.learner import Learner
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
 from holdfast.streams.stream import Stream
+
+_ROWS, _ELEMENTS = 2048, 1 << 22
+"""Samples, and input entries, of a batch of the forms that do not depend on the batches."""
 
 
 class EWC(Method):
@@ -44,12 +48,14 @@ class EWC(Method):
     | ``true`` | the same in expectation over the model's own labels, exactly | |
     | ``sampled`` | the same at one label a sample, drawn from the model | |
     | ``weighted`` | ``empirical`` with each sample weighted by p(its label) | Mammoth |
-    | ``batch_mean`` | mean over batches of the squared mean gradient | Avalanche, PyCIL |
-    | ``batch_mean_scaled`` | the same times the batch size | FACIL, LibContinual |
+    | ``batch_mean`` | mean over batches of (mean gradient)^2 | Avalanche, PyCIL, FACIL, LibContinual |
+    | ``batch_mean_scaled`` | the same times the batch size | |
 
     At a fitted model, where gradients average to nothing, ``batch_mean`` is about 1 / batch size
     of ``empirical`` and ``batch_mean_scaled`` about ``empirical``, with more noise than either.
-    Batches are those of the training batch size, in the stored order of the samples.
+    FACIL and LibContinual multiply each batch by its size and then divide by the number of
+    samples, which is ``batch_mean`` again. Batches, which matter to these two forms alone, are
+    those of the training batch size, in the stored order of the samples.
 
     Kirkpatrick et al., "Overcoming Catastrophic Forgetting in Neural Networks", 2017, equation 3,
     with one term for every earlier task. ``online=True`` is the variant of Schwarz et al.
@@ -127,7 +133,10 @@ class EWC(Method):
 
     def end_task(self, learner: Learner, context: Context) -> None:
         """Add the springs of the task."""
-        found = self._fisher(learner, context.source.batches(context.batch_size), context.generator)
+        size = context.batch_size
+        if self.fisher not in ("batch_mean", "batch_mean_scaled"):
+            size = max(size, min(_ROWS, _ELEMENTS // math.prod(context.stream.input_shape)))
+        found = self._fisher(learner, context.source.batches(size), context.generator)
         parameters = dict(learner.named_parameters())
         for name in self._stiffness:
             self._stiffness[name] = self.decay * self._stiffness[name]
