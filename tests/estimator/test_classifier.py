@@ -221,6 +221,7 @@ X, Y = chunk(0, 1)
         ({"epochs": 0}, "epochs must be a positive integer; got 0"),
         ({"lr": -1.0}, "lr must be a positive number; got -1.0"),
         ({"lr": math.nan}, "lr must be a positive number; got nan"),
+        ({"schedule": "step"}, "schedule must be one of constant, cosine, one_cycle; got 'step'"),
         ({"device": "cuda:99"}, "device 'cuda:99' is not there"),
         ({"random_state": -1}, "seed must be a non-negative integer, got -1"),
     ],

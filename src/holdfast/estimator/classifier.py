@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeVar, no_type_check
+from typing import Any, Literal, TypeVar, get_args, no_type_check
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from holdfast.estimator.progress import Parts
 from holdfast.estimator.saving import read, write
 from holdfast.methods.method import Method
 from holdfast.starts.start import Start
-from holdfast.training.options import OptimizerName, ScheduleName, Training
+from holdfast.training.options import OptimizerName, Training
 
 Init = TypeVar("Init", bound=Callable[..., None])
+Schedule = Literal["constant", "cosine", "one_cycle"]
 
 _TRAINING = (
     *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
@@ -61,7 +62,8 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         lr: learning rate.
         momentum: of ``sgd``.
         weight_decay: added to the gradient, or decoupled for ``adamw``.
-        schedule: of the learning rate within a chunk, see `Training`.
+        schedule: of the learning rate within a chunk: ``constant``, ``cosine`` or ``one_cycle``,
+            see `Training`.
         clip: largest norm of the gradient.
         standardize: subtract the mean and divide by the standard deviation of each feature, or of
             each channel of images (n, channels, ...), and hold the result to +-5. Mean and
@@ -107,7 +109,7 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         lr: float = 2e-3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
-        schedule: ScheduleName = "constant",
+        schedule: Schedule = "constant",
         clip: float | None = None,
         standardize: bool = True,
         device: str = "auto",
@@ -260,6 +262,10 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _training(self) -> Training:
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(
+                f"schedule must be one of {', '.join(get_args(Schedule))}; got {self.schedule!r}"
+            )
         options = {name: getattr(self, name) for name in _TRAINING}
         return Training(
             **{k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
