@@ -10,7 +10,6 @@ from benchmarks.timing import Comparison, compare
 from benchmarks.work import BATCH, LR, ROWS, network, samples
 from holdfast.curvature.fisher import diagonal_fisher
 
-
 ROWS_AT_ONCE = 2048
 """As EWC asks for it: the exact forms do not depend on the batches."""
 

@@ -48,7 +48,7 @@ class EWC(Method):
     | ``true`` | the same in expectation over the model's own labels, exactly | |
     | ``sampled`` | the same at one label a sample, drawn from the model | |
     | ``weighted`` | ``empirical`` with each sample weighted by p(its label) | Mammoth |
-    | ``batch_mean`` | mean over batches of (mean gradient)^2 | Avalanche, PyCIL, FACIL, LibContinual |
+    | ``batch_mean`` | mean of squared batch means | Avalanche, PyCIL, FACIL, LibContinual |
     | ``batch_mean_scaled`` | the same times the batch size | |
 
     At a fitted model, where gradients average to nothing, ``batch_mean`` is about 1 / batch size
