@@ -1,12 +1,15 @@
-"""One torch thread, and where real data lies."""
+"""One torch thread, no deadlines, and where real data lies."""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("untimed", deadline=None, max_examples=50)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from holdfast.data.split import Split
 from holdfast.methods.method import Method
 from holdfast.nets.learner import HeadKind, Learner, build_learner
 from holdfast.seeds import derive, generator, seeded
-from holdfast.streams.batches import source
 from holdfast.streams.context import Context
+from holdfast.streams.sources import source
 from holdfast.streams.stream import Scenario, Stream, Task
 from holdfast.training.checkpoint import load_checkpoint, save_checkpoint
 from holdfast.training.losses import criterion

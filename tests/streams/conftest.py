@@ -6,13 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import settings
 
 from holdfast.data.split import Dataset, Split
 from holdfast.seeds import generator
-
-settings.register_profile("untimed", deadline=None, max_examples=50)
-settings.load_profile("untimed")
 
 MakeDataset = Callable[..., Dataset]
 

@@ -15,8 +15,8 @@ from holdfast.nets.heads import GrowingHead, Head, SharedHead, TaskHeads
 from holdfast.nets.learner import Learner, build_learner
 from holdfast.seeds import derive, generator, seeded
 from holdfast.streams import growing
-from holdfast.streams.batches import source
 from holdfast.streams.context import Context
+from holdfast.streams.sources import source
 from holdfast.streams.stream import Stream, Task
 from holdfast.training import evaluation
 from holdfast.training.evaluation import Evaluator, Scores

@@ -2,7 +2,6 @@ from holdfast.streams.batches import Batch as Batch
 from holdfast.streams.batches import Loaded as Loaded
 from holdfast.streams.batches import Resident as Resident
 from holdfast.streams.batches import Source as Source
-from holdfast.streams.batches import source as source
 from holdfast.streams.chain import Fit as Fit
 from holdfast.streams.chain import chained as chained
 from holdfast.streams.compose import Compose as Compose
@@ -18,10 +17,12 @@ from holdfast.streams.permutation import Permute as Permute
 from holdfast.streams.permutation import permuted as permuted
 from holdfast.streams.rotation import Rotate as Rotate
 from holdfast.streams.rotation import rotated as rotated
+from holdfast.streams.sources import source as source
 from holdfast.streams.splitting import split as split
 from holdfast.streams.stream import Scenario as Scenario
 from holdfast.streams.stream import Stream as Stream
 from holdfast.streams.stream import Task as Task
+from holdfast.streams.streamed import Streamed as Streamed
 from holdfast.streams.superclasses import superclass as superclass
 from holdfast.streams.teachers import similar_teachers as similar_teachers
 from holdfast.streams.teachers import teacher_student as teacher_student

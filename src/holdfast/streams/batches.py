@@ -1,4 +1,4 @@
-"""Batches of a training phase: tensors on the device, or a DataLoader where they cannot be."""
+"""Batches of a training phase: from tensors on the device, or from a person's DataLoaders."""
 
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
@@ -170,23 +170,6 @@ class Loaded:
     def _batch(self, task: Task, position: int, x: Tensor, y: Tensor) -> Batch:
         x = task.inputs(x.to(self.device, non_blocking=True))
         return Batch(x, self.columns(y.to(self.device, non_blocking=True), position), position)
-
-
-def source(
-    tasks: Sequence[tuple[int, Task]], columns: Columns, device: torch.device | str = "cpu"
-) -> Source:
-    """The training source of the tasks at the given stream positions.
-
-    Raises:
-        TypeError: some of the tasks hold tensors and others a `DataLoader`.
-    """
-    loaded = [isinstance(task.train, DataLoader) for _, task in tasks]
-    if all(loaded):
-        return Loaded(tasks, columns, device)
-    if any(loaded):
-        names = [task.name for (_, task), is_loader in zip(tasks, loaded, strict=True) if is_loader]
-        raise TypeError(f"tasks {names} are fed by a DataLoader, the others are not; use one form")
-    return Resident.of(tasks, columns, device)
 
 
 _CHUNK = 16384

@@ -17,8 +17,9 @@ from holdfast.records.files import EventLog
 from holdfast.records.record import Record
 from holdfast.seeds import derive, generator
 from holdfast.starts.start import Start
-from holdfast.streams.batches import Batch, source
+from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
+from holdfast.streams.sources import source
 from holdfast.streams.stream import Stream
 from holdfast.training.checkpoint import Tree, save_checkpoint
 from holdfast.training.clock import Clock
