@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from zlib import crc32
 
 import numpy as np
@@ -19,10 +20,12 @@ def derive(seed: int, *purpose: str | int) -> int:
     >>> derive(0, "init") == derive(0, "order")
     False
     """
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        raise TypeError(f"seed must be a non-negative integer, got {seed!r}")
     if seed < 0:
         raise ValueError(f"seed must be a non-negative integer, got {seed}")
     words = [crc32(p.encode()) if isinstance(p, str) else int(p) for p in purpose]
-    state = np.random.SeedSequence(entropy=seed, spawn_key=words).generate_state(1, np.uint64)
+    state = np.random.SeedSequence(entropy=int(seed), spawn_key=words).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 

@@ -67,7 +67,7 @@ def test_a_bad_cell_is_named() -> None:
             "cell 'ewk': method 'ewk' is unknown .did you mean 'ewc'",
         ),
         ({"trainin.lr": [1]}, "cell '1': config has no key 'trainin' .did you mean 'training'"),
-        ({"training.lr": [1, "x"]}, "cell 'x': training: "),
+        ({"training.lr": [1, "x"]}, "cell 'x': training.lr must be a number"),
         ({"training.lr": [float("nan")]}, "cell 'nan': config must hold JSON values"),
     ):
         with pytest.raises(ValueError, match=message):

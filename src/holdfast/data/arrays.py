@@ -111,7 +111,8 @@ def as_samples(value: object, where: str) -> Tensor:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{where} must hold real numbers, got dtype {array.dtype}")
     if array.dtype.kind in "fb":
-        array = array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+            array = array.astype(np.float32, copy=False)
     elif array.dtype != np.uint8:
         array = array.astype(np.int64, copy=False)
     # torch shares the memory of an array only where it may write to it

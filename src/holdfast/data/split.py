@@ -332,7 +332,7 @@ class Dataset:
 
     @classmethod
     def _of(cls, parts: Parts, name: str) -> "Dataset":
-        splits = {s: Split(parts.x[s], parts.y[s]) for s in SPLITS if s in parts.x}
+        splits = {s: _split(s, parts.x[s], parts.y[s]) for s in SPLITS if s in parts.x}
         return cls(
             **splits,
             class_names=parts.class_names,
@@ -372,6 +372,13 @@ class Dataset:
         return replace(self, **cut)
 
 
+def _split(name: str, x: Tensor, y: Tensor) -> Split:
+    try:
+        return Split(x, y)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"the {name} split: {error}") from error
+
+
 def _check_finite(name: str, values: Tensor) -> None:
     if not values.is_floating_point() or bool(torch.isfinite(values.sum())):
         return  # a sum that is finite has finite terms; one that is not may have overflowed
@@ -380,5 +387,5 @@ def _check_finite(name: str, values: Tensor) -> None:
         bad = (~finite).nonzero().flatten()
         raise ValueError(
             f"{name} holds NaN or infinity in {len(bad)} of {len(values)} samples, "
-            f"the first at position {int(bad[0])}"
+            f"the first at position {int(bad[0])}; leave these out or fill them in"
         )

@@ -76,6 +76,12 @@ class SharedHead(Head):
     ) -> None:
         """Nothing to do; refuses classes that were not given at the start."""
         strangers = sorted(set(classes) - set(self.known.tolist()))
+        if strangers and len(self.known) == 0:
+            raise ValueError(
+                f"this SharedHead gives {self.linear.out_features} regression outputs, the task "
+                f"has classes {list(classes)[:5]}; make it with its classes: SharedHead(width, "
+                "classes)"
+            )
         if strangers:
             raise ValueError(
                 f"classes {strangers[:5]} are unknown to this SharedHead, whose classes were fixed "
@@ -92,6 +98,8 @@ class SharedHead(Head):
 
     def labels(self, columns: Int64[Tensor, " n"], index: int | None = None) -> Tensor:
         """The class label of each logit column."""
+        if len(self.known) == 0:
+            raise ValueError("this SharedHead gives regression outputs, which stand for no classes")
         return self.known[columns]
 
     def forward(self, features: Features, task: TaskIds = None) -> Float[Tensor, "n outputs"]:
@@ -234,6 +242,11 @@ class TaskHeads(Head):
 
     def _mixed(self, features: Tensor, task: Tensor) -> Tensor:
         order = self.tasks
+        if task.shape != features.shape[:1]:
+            raise ValueError(
+                f"task must be one position or one a sample: got {tuple(task.shape)} for "
+                f"{len(features)} samples"
+            )
         strangers = sorted(set(task.tolist()) - set(order))
         if strangers:
             raise ValueError(f"tasks {strangers[:5]} do not exist: heads are there for {order}")

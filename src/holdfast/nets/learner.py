@@ -57,8 +57,19 @@ class Learner(nn.Module):
 
     @torch.no_grad()
     def predict(self, x: Tensor, task: int | None = None) -> Tensor:
-        """The class label of the largest logit of each sample. The mode is left as it is."""
-        return self.heads.labels(self(x, task).argmax(dim=1), task)
+        """The class label of the largest logit of each sample. The mode is left as it is.
+
+        Raises:
+            ValueError: the heads know no classes: nothing was learned yet, or their outputs are
+                regression targets.
+        """
+        logits = self(x, task)
+        if logits.shape[1] == 0:
+            raise ValueError(
+                "the learner knows no classes yet; train it (holdfast.run), or make room for them "
+                "(learner.accommodate), before predict"
+            )
+        return self.heads.labels(logits.argmax(dim=1), task)
 
 
 def build_learner(

@@ -33,6 +33,8 @@ def sizes(name: str, values: Sequence[int]) -> tuple[int, ...]:
     Raises:
         TypeError, ValueError: naming the argument and the value.
     """
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise TypeError(f"{name} must be a list of integers, got {values!r}")
     return tuple(positive(f"{name}[{i}]", value) for i, value in enumerate(values))
 
 

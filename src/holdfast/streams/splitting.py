@@ -40,10 +40,12 @@ def split(
         ValueError: more tasks than classes, fewer classes than asked for, unequal tasks in a
             domain-incremental stream, a class without samples, or an unknown order.
     """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"dataset must be a Dataset, as holdfast.load gives; got {dataset!r}")
     labels = _dealt(dataset, shuffle_classes, seed)
     for name, value in (("tasks", tasks), ("classes_per_task", classes_per_task)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value}")
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
     places = task_order(order, tasks)
     if classes_per_task is None:
         if tasks > len(labels):

@@ -165,6 +165,8 @@ class Stream(Sequence[Task]):
     def __getitem__(self, index: int | slice) -> "Task | Stream":
         if isinstance(index, slice):
             return Stream(self.tasks[index], self.scenario, self.name)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there is no task {index}: the stream has tasks 0..{len(self) - 1}")
         return self.tasks[index]
 
     @property

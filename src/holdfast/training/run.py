@@ -20,6 +20,7 @@ from holdfast.seeds import seeded
 from holdfast.starts.start import Start
 from holdfast.streams.stream import Stream
 from holdfast.training.checkpoint import Tree, load_checkpoint
+from holdfast.training.checks import check_fit, check_kinds
 from holdfast.training.loop import Listener, Loop
 from holdfast.training.options import Training
 
@@ -62,6 +63,7 @@ def run(
         listener: called with each event, a dict, as it happens.
 
     Raises:
+        TypeError: an argument is of another kind.
         ValueError: a part does not fit another, the device is not there, or `out` holds another
             run or a damaged checkpoint; all before training starts. Divergence raises nothing:
             the record's status says so, with the step.
@@ -69,11 +71,14 @@ def run(
     method = Method() if method is None else method
     start = Start() if start is None else start
     training = Training() if training is None else training
-    device = training.place()
+    parts = {"stream": stream, "learner": learner, "method": method, "training": training}
+    check_kinds({**parts, "start": start, "seed": seed}, probes)
+    seed, device = int(seed), training.place()
     if resume and out is None:
         raise ValueError("resume needs out: the folder of the run to continue")
     if not isinstance(learner, Learner):
         learner = build_learner(learner, stream, heads, seed)
+    check_fit(learner, stream)
     if config is None:
         config = _describe(stream, learner, method, training, start, probes, seed)
     identity = fingerprint(config)
@@ -109,8 +114,8 @@ def _claim(folder: Path, resume: bool, config: dict[str, Any], identity: str) ->
     recorded = (folder / "record.json").exists()
     if (recorded or path.parent.exists()) and not resume:
         raise ValueError(
-            f"out {folder} holds a run already; resume it (resume=True, or `holdfast resume`) "
-            "or give another folder"
+            f"out {folder} holds a run already; go on with it (`holdfast resume {folder}`, or "
+            "resume=True), look at it (`holdfast show`), or give another folder"
         )
     state = load_checkpoint(path) if path.exists() else None
     if state is not None and state.get("fingerprint") != identity:
