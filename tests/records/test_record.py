@@ -208,3 +208,11 @@ def test_many_tasks_are_shown_one_a_row():
     text = matrix_text(names, np.full((50, 50), 0.25))
     assert len(text.splitlines()) == 51
     assert max(map(len, text.splitlines())) < 40
+
+
+def test_long_names_of_tasks_do_not_make_long_lines():
+    names = [f"classes {10 * i}..{10 * i + 9} of the larger part" for i in range(8)]
+    lines = matrix_text(names, np.full((8, 8), 0.25)).splitlines()
+    assert lines[0].split() == ["after", *map(str, range(8))]
+    assert lines[3].startswith(f"2: {names[2]}  0.250")
+    assert max(map(len, lines)) <= 100

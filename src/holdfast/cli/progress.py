@@ -101,7 +101,7 @@ class RunLines:
         values = [math.nan if v is None else v for v in event[measured][: place + 1]]
         mean = sum(values) / len(values)
         longest = max((len(shortened(name)) for name in self.tasks), default=0)
-        width = len("task / ") + 2 * len(str(len(self.tasks))) + longest
+        width = len("/ ") + 2 * len(str(len(self.tasks))) + longest
         self.telling.line(
             f"{self._place(event):{width}}  {measured} {values[-1]:.3f}, "
             f"mean so far {mean:.3f}, {self._seconds()}"
@@ -110,7 +110,7 @@ class RunLines:
     def _place(self, event: dict[str, Any]) -> str:
         place, count = event["task"] + 1, len(self.tasks)
         name = self.tasks[place - 1] if place <= count else ""
-        return f"task {place:{len(str(count))}}/{count or '?'} {shortened(name)}".rstrip()
+        return f"{place:{len(str(count))}}/{count or '?'} {shortened(name)}".rstrip()
 
     def _seconds(self) -> str:
         return duration(time.monotonic() - self._since)

@@ -34,9 +34,11 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise OSError(
-            error.errno, f"could not write: {error.strerror or error}", str(path)
-        ) from error
+        raise _failed("write", path, error) from error
+
+
+def _failed(doing: str, path: Path, error: OSError) -> OSError:
+    return OSError(error.errno, f"could not {doing}: {error.strerror or error}", str(path))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -63,9 +65,12 @@ class EventLog:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: a line is with the system when `append` returns, whatever becomes of us.
-        self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (lives as long as the log)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: a line is with the system when `append` returns, whatever becomes of us.
+            self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (it outlives this)
+        except OSError as error:
+            raise _failed("open", self.path, error) from error
         self._file.seek(0)
         self.position = self._file.read().rfind(b"\n") + 1
         self._file.truncate(self.position)
@@ -84,14 +89,19 @@ class EventLog:
                 written += self._file.write(line[written:]) or 0
         except OSError as error:
             self._file.truncate(self.position)
-            raise OSError(
-                error.errno, f"could not append: {error.strerror or error}", str(self.path)
-            ) from error
+            raise _failed("append", self.path, error) from error
         self.position += len(line)
 
     def sync(self) -> int:
-        """Force all lines to disk and return the position after the last."""
-        os.fsync(self._file.fileno())
+        """Force all lines to disk and return the position after the last.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _failed("write", self.path, error) from error
         return self.position
 
     def truncate(self, position: int) -> None:

@@ -1,17 +1,21 @@
 """A result matrix as text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from holdfast.records.metrics import Matrix
 
+_WIDEST = 100
+"""Letters in a line, where names of tasks can be kept out of it."""
+
 
 def matrix_text(tasks: Sequence[str], matrix: Matrix, largest: int = 12) -> str:
     """R[i, j] as aligned text, a row a stage; more than `largest` tasks as a row a task.
 
-    The long form gives what each task reached when it was learned and at the end. Unknown entries
-    show as ``-``.
+    Where the names of the tasks make lines too long, their positions head the columns. The long
+    form gives what each task reached when it was learned and at the end. Unknown entries show as
+    ``-``.
 
     >>> print(matrix_text(["a", "b"], np.array([[0.9, np.nan], [0.5, 1.0]])))
     after      a      b
@@ -23,7 +27,16 @@ def matrix_text(tasks: Sequence[str], matrix: Matrix, largest: int = 12) -> str:
         head, values = ["task", *columns], np.stack(list(columns.values()), axis=1)
     else:
         head, values = ["after", *tasks], matrix
-    rows = [[name, *map(_number, row)] for name, row in zip(tasks, values, strict=True)]
+    text = _aligned(head, tasks, values)
+    if text.index("\n") > _WIDEST and len(tasks) <= largest:
+        places = [str(place) for place in range(len(tasks))]
+        named = [f"{place}: {name}" for place, name in zip(places, tasks, strict=True)]
+        return _aligned(["after", *places], named, values)
+    return text
+
+
+def _aligned(head: Sequence[str], names: Sequence[str], values: Iterable[np.ndarray]) -> str:
+    rows = [[name, *map(_number, row)] for name, row in zip(names, values, strict=True)]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     return "\n".join(_line(row, widths) for row in [head, *rows])
 

@@ -111,6 +111,8 @@ def _claim(folder: Path, resume: bool, config: dict[str, Any], identity: str) ->
     path = folder / "checkpoint" / "state.safetensors"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out must be a folder, {folder} is a file")
+    if (folder / "study.yaml").exists():
+        raise ValueError(f"out {folder} holds a study; give the run a folder of its own")
     recorded = (folder / "record.json").exists()
     if (recorded or path.parent.exists()) and not resume:
         raise ValueError(
