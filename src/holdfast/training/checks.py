@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from numbers import Integral
 
 from torch import nn
+from torch.utils.data import DataLoader
 
 from holdfast.methods.method import Method
 from holdfast.nets.heads import GrowingHead, SharedHead, TaskHeads
@@ -72,6 +73,27 @@ def check_fit(learner: Learner, stream: Stream) -> None:
         )
     if isinstance(heads, SharedHead):
         heads.accommodate(0, stream.classes)  # it refuses what it lacks and changes nothing
+
+
+def check_batches(learner: Learner, stream: Stream, method: Method, batch_size: int) -> None:
+    """Refuse batches of a single sample where BatchNorm would have nothing to normalise over.
+
+    Raises:
+        ValueError: a task leaves such a batch, naming it.
+    """
+    if not any(isinstance(module, nn.BatchNorm1d) for module in learner.modules()):
+        return
+    for i, task in enumerate(stream):
+        trained = [stream[j].train for j in method.rehearses(i)]
+        if any(isinstance(samples, DataLoader) for samples in trained):
+            continue
+        count = sum(len(samples) for samples in trained)
+        if batch_size == 1 or count % batch_size == 1:
+            raise ValueError(
+                f"training.batch_size {batch_size} leaves one of the {count} samples of task "
+                f"{task.name!r} in a batch of its own, which BatchNorm cannot normalise; take "
+                "another batch size"
+            )
 
 
 def _check_targets(learner: Learner, stream: Stream) -> None:

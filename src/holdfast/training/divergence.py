@@ -1,5 +1,7 @@
 """Where training left the finite numbers."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,6 +29,6 @@ def first_bad(losses: Float[Tensor, " steps"]) -> int | None:
 def bad_parameter(module: nn.Module) -> str | None:
     """The name of a parameter that holds NaN or infinity."""
     for name, parameter in module.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
+        if parameter.numel() and not all(map(math.isfinite, parameter.detach().aminmax())):
             return name
     return None

@@ -97,6 +97,9 @@ class Loop:
 
     def run(self) -> Record:
         """Train on what is left of the stream; the record says how it ended."""
+        # The first optimizer of a process makes torch import its compiler, for seconds that are
+        # not the first task's.
+        build_optimizer({"": nn.Parameter(torch.zeros(1))}, self.training)
         try:
             if self.index == 0 and not self.open:
                 self._begin_run()
@@ -214,7 +217,8 @@ class Loop:
             if training.schedule != "constant":
                 for group in optimizer.param_groups:
                     group["lr"] = self._lr(self.step)
-            optimizer.zero_grad(set_to_none=True)
+            for p in parameters:
+                p.grad = None
             loss, logits = self._loss(batch, context)
             self.losses[self.step] = loss.detach()
             suspect = not math.isfinite(loss.item()) if on_cpu else self.step % _LOOK_EVERY == 0

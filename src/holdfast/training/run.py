@@ -20,7 +20,7 @@ from holdfast.seeds import seeded
 from holdfast.starts.start import Start
 from holdfast.streams.stream import Stream
 from holdfast.training.checkpoint import Tree, load_checkpoint
-from holdfast.training.checks import check_fit, check_kinds
+from holdfast.training.checks import check_batches, check_fit, check_kinds
 from holdfast.training.loop import Listener, Loop
 from holdfast.training.options import Training
 
@@ -79,6 +79,7 @@ def run(
     if not isinstance(learner, Learner):
         learner = build_learner(learner, stream, heads, seed)
     check_fit(learner, stream)
+    check_batches(learner, stream, method, training.batch_size)
     if config is None:
         config = _describe(stream, learner, method, training, start, probes, seed)
     identity = fingerprint(config)
