@@ -89,6 +89,8 @@ def test_numbers_of_one_value_resolve_alike() -> None:
         ("method.powers", ["a"], "powers must be a list of integers, got .'a'."),
         ("method.strength", None, "strength cannot be null"),
         ("training.lr", None, "training.lr cannot be null"),
+        ("training.lr", float("nan"), "training.lr must be finite, got nan"),
+        ("training.betas", [0.9, float("inf")], "training.betas must be finite"),
         ("training.loss", "hinge", "training.loss must be one of 'auto', .*, got 'hinge'"),
         ("training.optimizer", "sdg", "got 'sdg' .did you mean 'sgd'"),
         ("training", [1], "training must be a mapping of options, got .1."),

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -24,7 +25,7 @@ def typed_options(
 
     Raises:
         ValueError: no mapping, an unknown key (with the nearest known one), a wrong type, or a
-            parameter without default that is missing.
+            parameter without default that is missing, NaN or infinity (which JSON cannot hold).
     """
     from jsonargparse import ArgumentError
 
@@ -42,6 +43,8 @@ def typed_options(
         # The parser takes None for any option that may be left out.
         if value is None and not _allows_none(known.get(name, Any), parameters[name].default):
             raise ValueError(f"{what}.{name} cannot be null; leave it out for its default")
+        if not _is_finite(value):
+            raise ValueError(f"{what}.{name} must be finite, got {value!r}")
     lacking = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
     if lacking:
         raise ValueError(f"{what} needs {', '.join(map(repr, lacking))}")
@@ -102,6 +105,12 @@ def in_words(hint: Any) -> str:
     return (
         word if hint in (str, bool, type(None)) else f"{'an' if word[0] in 'aeio' else 'a'} {word}"
     )
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _allows_none(hint: Any, default: Any) -> bool:

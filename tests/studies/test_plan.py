@@ -68,7 +68,7 @@ def test_a_bad_cell_is_named() -> None:
         ),
         ({"trainin.lr": [1]}, "cell '1': config has no key 'trainin' .did you mean 'training'"),
         ({"training.lr": [1, "x"]}, "cell 'x': training.lr must be a number"),
-        ({"training.lr": [float("nan")]}, "cell 'nan': config must hold JSON values"),
+        ({"training.lr": [float("nan")]}, "cell 'nan': training.lr must be finite, got nan"),
     ):
         with pytest.raises(ValueError, match=message):
             plan_cells(BASE, read_axes(grid, {}))
