@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import holdfast
@@ -153,6 +154,21 @@ def test_an_interrupt_before_training_has_nothing_to_go_on_with(
 
     monkeypatch.setattr("holdfast.cli.running.run_config", interrupted)
     assert said("run", "small.yaml") == (130, "", "holdfast: interrupted\n")
+
+
+def test_a_device_without_memory_is_told_of_in_a_line(
+    here: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*args: object, **more: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 GiB.")
+
+    monkeypatch.setattr("holdfast.cli.running.run_config", too_large)
+    code, _, err = said("run", "small.yaml")
+    assert code == 2
+    assert err == (
+        "holdfast: error: CUDA out of memory. Tried to allocate 9 GiB.; "
+        "lower training.batch_size or training.evaluation_batch\n"
+    )
 
 
 def test_a_run_that_diverges_is_kept_and_has_a_code_of_its_own(here: Path, said: Said) -> None:

@@ -94,6 +94,8 @@ def test_numbers_of_one_value_resolve_alike() -> None:
         ("training.loss", "hinge", "training.loss must be one of 'auto', .*, got 'hinge'"),
         ("training.optimizer", "sdg", "got 'sdg' .did you mean 'sgd'"),
         ("training", [1], "training must be a mapping of options, got .1."),
+        ("training", [], "training must be a mapping of options, got .."),
+        ("probes", False, "probes must be a list, got False"),
         ("stream.scenario", "open", "scenario"),
         ("stream.seed", -1, "stream.seed must be a non-negative integer, got -1"),
         ("stream.seed", 1.0, "stream.seed must be a non-negative integer, got 1.0"),

@@ -133,9 +133,10 @@ def resolve(config: Config) -> Config:
     seed = config.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed must be a non-negative integer, got {seed!r}")
-    probes = config.get("probes") or []
+    probes = [] if config.get("probes") is None else config["probes"]
     if not isinstance(probes, list):
         raise ValueError(f"probes must be a list, got {probes!r}")
+    training = {} if config.get("training") is None else config["training"]
     order = config.get("order")
     if order is not None and not (
         isinstance(order, (list, tuple)) and all(type(i) is int for i in order)
@@ -147,7 +148,7 @@ def resolve(config: Config) -> Config:
         "heads": heads,
         "method": _resolve_part("method", config.get("method", "finetune")),
         "start": _resolve_part("start", config.get("start", "carry_on")),
-        "training": _plain(typed_options("training", Training, config.get("training") or {})),
+        "training": _plain(typed_options("training", Training, training)),
         "probes": [_resolve_part("probe", probe) for probe in probes],
         "order": _plain(order),
         "seed": seed,
@@ -303,7 +304,8 @@ def _named(kind: str, part: Any) -> tuple[str, Config]:
 
 def _factory(kind: str, name: str) -> Callable[..., Any]:
     """The function or class a short name or an import path stands for."""
-    if kind == "dataset" and not {":", "."} & set(name):
+    # Of the hub's names, OWNER/DATASET, some have dots.
+    if kind == "dataset" and ("/" in name or not {":", "."} & set(name)):
         return _dataset(name)
     path = PARTS[kind].get(name, name)
     module, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")

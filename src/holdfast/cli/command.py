@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+import torch
+
 from holdfast.cli.arguments import parse
 
 WORK = {
@@ -37,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python flushes the output once more when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, torch.OutOfMemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            error.add_note("lower training.batch_size or training.evaluation_batch")
         print(_line("error: ", error), file=sys.stderr)
         return WRONG
     except KeyboardInterrupt as interrupt:
