@@ -38,13 +38,16 @@ bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
 # The same work in Avalanche, in an environment of its own.
-bench-avalanche: $(STAMP)
+.bench/avalanche/.installed: benchmarks/avalanche-constraints.txt
 	$(PYTHON) -m venv .bench/avalanche
-	.bench/avalanche/bin/python -m pip install --quiet -c benchmarks/avalanche-constraints.txt avalanche-lib
-	OMP_NUM_THREADS=1 .bench/avalanche/bin/python benchmarks/avalanche.py
+	.bench/avalanche/bin/python -m pip install --quiet -c $< avalanche-lib
+	touch $@
+
+bench-avalanche: .bench/avalanche/.installed
+	OMP_NUM_THREADS=1 .bench/avalanche/bin/python -m benchmarks.avalanche
 
 reproduce-foundation: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_foundation
 
 clean:
-	rm -rf $(VENV) site out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .bench site out .mypy_cache .ruff_cache .pytest_cache

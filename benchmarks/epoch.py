@@ -1,31 +1,19 @@
 """Plain training against the loop anyone would write over tensors."""
 
-import torch
-from torch.nn import functional
-
+from benchmarks import bare
 from benchmarks.timing import Comparison, compare
-from benchmarks.work import BATCH, LR, ROWS, backbone, network, one_task, samples
+from benchmarks.work import one_task
 from holdfast.training.options import Training
 from holdfast.training.run import run
-
-EPOCHS = 5
 
 
 def plain_epochs(repetitions: int) -> Comparison:
     """Five epochs with Holdfast's metrics on, its set-up included, over a bare loop without any."""
-    x, y = samples(ROWS)
+    x, y = bare.samples(bare.ROWS)
     stream = one_task(x, y)
+    training = Training(bare.EPOCHS, bare.BATCH, lr=bare.LR, device="cpu")
 
     def ours() -> None:
-        run(stream, backbone(), training=Training(EPOCHS, BATCH, lr=LR, device="cpu"))
+        run(stream, bare.backbone(), training=training)
 
-    def bare() -> None:
-        model = network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=LR)
-        for _ in range(EPOCHS):
-            for index in torch.randperm(ROWS).split(BATCH):
-                optimizer.zero_grad()
-                functional.cross_entropy(model(x[index]), y[index]).backward()
-                optimizer.step()
-
-    return compare(ours, bare, repetitions)
+    return compare(ours, lambda: bare.plain_epochs(x, y), repetitions)

@@ -6,8 +6,8 @@ import torch
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
+from benchmarks.bare import BATCH, LR, ROWS, network, samples
 from benchmarks.timing import Comparison, compare
-from benchmarks.work import BATCH, LR, ROWS, network, samples
 from holdfast.curvature.fisher import diagonal_fisher
 
 ROWS_AT_ONCE = 2048

@@ -1,29 +1,10 @@
-"""The data and network of the timings."""
+"""The data of the timings as a stream."""
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmarks.bare import CLASSES
 from holdfast.data.split import Split
 from holdfast.streams.stream import Stream, Task
-
-ROWS, FEATURES, CLASSES, BATCH, LR = 12_000, 784, 10, 128, 0.1
-
-
-def samples(rows: int, classes: int = CLASSES, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Gaussian inputs with random labels: what is timed does not depend on what is learned."""
-    draws = torch.Generator().manual_seed(seed)
-    x = torch.randn(rows, FEATURES, generator=draws)
-    return x, torch.randint(0, classes, (rows,), generator=draws)
-
-
-def backbone() -> nn.Module:
-    """784-100-100."""
-    return nn.Sequential(nn.Linear(FEATURES, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU())
-
-
-def network(classes: int = CLASSES) -> nn.Module:
-    """784-100-100-classes."""
-    return nn.Sequential(backbone(), nn.Linear(100, classes))
 
 
 def one_task(x: Tensor, y: Tensor) -> Stream:
