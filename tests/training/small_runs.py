@@ -29,7 +29,7 @@ CLASSES = (2, 3, 2)
 
 def make_stream(
     scenario: Scenario = "class_incremental",
-    rows: int = 14,
+    rows: int = 8,
     regression: bool = False,
     fed: str = "tensors",
     validation: bool = False,
@@ -56,7 +56,7 @@ def make_stream(
         if fed != "tensors":
             own = torch.Generator().manual_seed(99) if fed == "own" else None
             data = TensorDataset(train.x, train.y)
-            source = DataLoader(data, batch_size=6, shuffle=True, generator=own)
+            source = DataLoader(data, batch_size=5, shuffle=True, generator=own)
         made.append(
             Task(f"t{i}", source, test, held if validation else None, () if regression else classes)
         )
@@ -115,7 +115,7 @@ class Setup:
         stream = make_stream(self.scenario, **self.stream)
         learner = make_learner(stream, self.heads, self.net, init)
         changed = {k: options.pop(k) for k in ("checkpoint_minutes", "device") if k in options}
-        defaults: dict[str, Any] = {"epochs": 2, "batch_size": 6, "lr": 0.05}
+        defaults: dict[str, Any] = {"epochs": 2, "batch_size": 5, "lr": 0.05}
         record = run(
             stream, learner, self.method(), Training(**{**defaults, **self.training, **changed}),
             start=self.start(), probes=self.probes(), seed=seed, out=out, **options,

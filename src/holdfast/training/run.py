@@ -16,6 +16,7 @@ from holdfast.probes.probe import Probe
 from holdfast.records.environment import environment
 from holdfast.records.files import write_atomic
 from holdfast.records.record import Record
+from holdfast.records.strict_json import plain
 from holdfast.seeds import seeded
 from holdfast.starts.start import Start
 from holdfast.streams.stream import Stream
@@ -176,7 +177,7 @@ def _describe(
         "training": asdict(training),
         "seed": seed,
     }
-    described: dict[str, Any] = json.loads(json.dumps(parts))
+    described: dict[str, Any] = plain(parts, "config")
     return described
 
 

@@ -1,0 +1,14 @@
+"""What the tests of runs share."""
+
+import os
+
+import pytest
+
+from holdfast.training import run as run_module
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes time: git is asked in a process of its own, disks are waited for."""
+    monkeypatch.setattr(run_module, "environment", lambda device: {"python": "test"})
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
