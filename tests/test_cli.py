@@ -249,6 +249,18 @@ def test_plot_a_study(done: Path, said: Said, tmp_path: Path) -> None:
     assert len(out.split()) == 10
 
 
+@pytest.mark.parametrize("command", ["show", "plot"])
+def test_a_study_without_findings_is_to_be_gone_on_with(
+    here: Path, said: Said, command: str
+) -> None:
+    (here / "begun").mkdir()
+    (here / "study.yaml").rename(here / "begun" / "study.yaml")
+    code, _, err = said(command, "begun")
+    assert code == 2
+    assert "the study in begun has no findings yet" in err
+    assert "`holdfast resume begun`" in err
+
+
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take the longer part of a small study's time."""

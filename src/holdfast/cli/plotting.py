@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
-from holdfast.cli.showing import MANY, cell_records
+from holdfast.cli.showing import MANY, cell_records, holds_study
 from holdfast.records.record import Record
 from holdfast.records.strict_json import dumps
 from holdfast.reports.comparison import comparison_figure
@@ -19,7 +19,7 @@ from holdfast.studies.study import Study
 def plot(args: Namespace) -> int:
     """Draw the figures of runs and studies."""
     folders = list(dict.fromkeys(Path(folder) for folder in args.folders))
-    studies = [folder for folder in folders if (folder / "findings.json").is_file()]
+    studies = [folder for folder in folders if holds_study(folder)]
     runs = {folder: Record.load(folder) for folder in folders if folder not in studies}
     names = [folder.name for folder in folders]
     labels = [str(f) if names.count(f.name) > 1 else f.name for f in folders]

@@ -24,7 +24,7 @@ MANY = 8
 def show(args: Namespace) -> int:
     """Show runs and studies."""
     folders = [Path(folder) for folder in args.folders]
-    studies = {str(f): Findings.load(f) for f in folders if (f / "findings.json").is_file()}
+    studies = {str(f): Findings.load(f) for f in folders if holds_study(f)}
     runs = {str(f): Record.load(f) for f in folders if str(f) not in studies}
     if args.json:
         shown: dict[str, Any] = {name: found.to_dict() for name, found in studies.items()}
@@ -55,6 +55,22 @@ def data(args: Namespace) -> int:
     if any(dataset.place == "hub" for dataset in listed):
         print("Those of the hub are fetched when they are first loaded.")
     return 0
+
+
+def holds_study(folder: Path) -> bool:
+    """Whether a folder is that of a study.
+
+    Raises:
+        FileNotFoundError: of one that has found nothing yet.
+    """
+    if (folder / "findings.json").is_file():
+        return True
+    if (folder / "study.yaml").is_file():
+        raise FileNotFoundError(
+            f"the study in {folder} has no findings yet; let it end, or go on with it by "
+            f"`holdfast resume {folder}`"
+        )
+    return False
 
 
 def cell_records(study: Study, folder: Path) -> dict[str, list[Record]]:
