@@ -1,17 +1,27 @@
 """A run against the loop a person would write, and what it must leave alone."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small_runs import Setup, make_learner, make_stream, same, tensors
+from small_runs import (
+    Interrupted,
+    Setup,
+    cut_at_checkpoint,
+    make_learner,
+    make_stream,
+    same,
+    tensors,
+)
 from torch import nn
 
 from holdfast.methods import DERpp, Finetune, Joint, Replay
 from holdfast.nets.learner import Learner
 from holdfast.seeds import derive, generator
 from holdfast.starts import Fresh
+from holdfast.streams import sources
 from holdfast.streams.batches import Batch, Resident
 from holdfast.streams.context import Context
 from holdfast.training.options import Training
@@ -51,6 +61,20 @@ def test_is_the_bare_loop(scenario: str, joint: bool, quick: None) -> None:
         (i, epoch, accuracy) for i, epoch, _, accuracy in curve
     ]
     assert [c["loss"] for c in record.curve] == pytest.approx([c[2] for c in curve], rel=1e-12)
+
+
+def test_samples_that_do_not_fit_give_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    setup = Setup(Joint, "task_incremental", net="noisy")
+    record, learner = setup.run()
+    monkeypatch.setattr(sources, "fit", lambda tasks, device: False)
+    again, other = setup.run()
+    assert again.digest() == record.digest()
+    assert same(tensors(learner), tensors(other))
+    with pytest.raises(Interrupted), cut_at_checkpoint(monkeypatch, 8):
+        setup.run(tmp_path, checkpoint_minutes=0.0)
+    assert setup.run(tmp_path, resume=True)[0].digest() == record.digest()
 
 
 def test_the_seed_makes_the_run(quick: None) -> None:

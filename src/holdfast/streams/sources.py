@@ -21,12 +21,20 @@ def source(
     Raises:
         TypeError: some of the tasks hold tensors and others a `DataLoader`.
     """
-    loaded = [isinstance(task.train, DataLoader) for _, task in tasks]
-    if all(loaded):
+    if are_loaded([task for _, task in tasks]):
         return Loaded(tasks, columns, device)
-    if any(loaded):
-        names = [task.name for (_, task), is_loader in zip(tasks, loaded, strict=True) if is_loader]
-        raise TypeError(f"tasks {names} are fed by a DataLoader, the others are not; use one form")
     if fit(tasks, device):
         return Resident.of(tasks, columns, device)
     return Streamed(tasks, columns, device)
+
+
+def are_loaded(tasks: Sequence[Task]) -> bool:
+    """Whether the training samples of the tasks come as `DataLoader`s.
+
+    Raises:
+        TypeError: those of some do and those of others do not.
+    """
+    names = [task.name for task in tasks if isinstance(task.train, DataLoader)]
+    if names and len(names) < len(tasks):
+        raise TypeError(f"tasks {names} are fed by a DataLoader, the others are not; use one form")
+    return bool(names)

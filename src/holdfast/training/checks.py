@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from numbers import Integral
 
 from torch import nn
-from torch.utils.data import DataLoader
 
+from holdfast.data.split import Split
 from holdfast.methods.method import Method
 from holdfast.nets.heads import GrowingHead, SharedHead, TaskHeads
 from holdfast.nets.learner import Learner, feature_width
 from holdfast.probes.probe import Probe
 from holdfast.starts.start import Start
+from holdfast.streams.sources import are_loaded
 from holdfast.streams.stream import Stream
 from holdfast.training.options import Training
 
@@ -76,18 +77,19 @@ def check_fit(learner: Learner, stream: Stream) -> None:
 
 
 def check_batches(learner: Learner, stream: Stream, method: Method, batch_size: int) -> None:
-    """Refuse batches of a single sample where BatchNorm would have nothing to normalise over.
+    """Refuse training phases that cannot be cut into batches.
 
     Raises:
-        ValueError: a task leaves such a batch, naming it.
+        TypeError: a phase runs over tensors and `DataLoader`s both.
+        ValueError: a phase leaves a batch of a single sample, naming its task, and BatchNorm
+            would have nothing to normalise over.
     """
-    if not any(isinstance(module, nn.BatchNorm1d) for module in learner.modules()):
-        return
+    normalised = any(isinstance(module, nn.BatchNorm1d) for module in learner.modules())
     for i, task in enumerate(stream):
-        trained = [stream[j].train for j in method.rehearses(i)]
-        if any(isinstance(samples, DataLoader) for samples in trained):
+        phase = [stream[j] for j in method.rehearses(i)]
+        if are_loaded(phase) or not normalised:
             continue
-        count = sum(len(samples) for samples in trained)
+        count = sum(len(met.train) for met in phase if isinstance(met.train, Split))
         if batch_size == 1 or count % batch_size == 1:
             raise ValueError(
                 f"training.batch_size {batch_size} leaves one of the {count} samples of task "

@@ -29,14 +29,17 @@ class Clock:
             self.tick(record)
 
     @contextmanager
-    def evaluation(self, record: Record) -> Iterator[None]:
-        """Count the time inside as evaluation, also amid training."""
-        self.tick(record)
+    def evaluation(self, record: Record, amid_training: bool = False) -> Iterator[None]:
+        """Count the time inside as evaluation, and not as training where it is amid it."""
+        if amid_training:
+            self.tick(record)
+        began = time.perf_counter()
         try:
             yield
         finally:
-            record.eval_seconds[-1] += time.perf_counter() - self._wall
-            self._start()
+            record.eval_seconds[-1] += time.perf_counter() - began
+            if amid_training:
+                self._start()
 
     def tick(self, record: Record) -> None:
         """Write down the training time up to now."""

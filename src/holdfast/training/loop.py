@@ -275,7 +275,7 @@ class Loop:
         every = self.training.evaluate_every
         if every is not None and (self.epoch * len(self.losses) + self.step) % every == 0:
             self._check_parameters()
-            with self.clock.evaluation(self.record):
+            with self.clock.evaluation(self.record, amid_training=True):
                 scores = self._evaluate(self._up_to())
             entry = {
                 "task": self.index,
@@ -298,6 +298,8 @@ class Loop:
         return self.evaluator(self.learner, self.criterion, up_to)
 
     def _probe(self) -> None:
+        if not self.probes:
+            return
         splits = self.evaluator.splits
         for measured in probed(
             self.probes, self.learner, self.stream, splits, self.index, self.device, self.seed

@@ -33,7 +33,7 @@ def probed(
     """
     found = []
     with evaluation_mode(learner), seeded(seed, "probe", index):
-        for i in range(index + 1) if probes else ():
+        for i in range(index + 1):
             x = stream[i].inputs(splits[i].x[:PROBE_SAMPLES].to(device))
             y = learner.columns(splits[i].y[:PROBE_SAMPLES].to(device), i)
             for probe in probes:
