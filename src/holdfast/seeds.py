@@ -44,5 +44,8 @@ def seeded(seed: int, *purpose: str | int) -> Iterator[None]:
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices=list(devices)):
-        torch.manual_seed(derive(seed, *purpose))
+        # Not torch.manual_seed, which also leaves a seed for a CUDA that is not there yet.
+        torch.default_generator.manual_seed(derive(seed, *purpose))
+        if devices:
+            torch.cuda.manual_seed_all(derive(seed, *purpose))
         yield
