@@ -406,3 +406,18 @@ def test_in_a_terminal_the_last_line_shows_what_goes_on(
     assert "1/2 classes 0..4: " in out
     assert "1/2 classes 0..4  accuracy 0." in out
     assert "\x1b[2K" in out
+
+
+def test_parts_of_ones_own_are_found_in_the_folder_the_command_is_called_from(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "own_parts.py").write_text(
+        "from holdfast.methods import Finetune\n\n\nclass Mine(Finetune):\n    pass\n"
+    )
+    (tmp_path / "run.yaml").write_text(
+        "stream: {name: split, dataset: {name: digits, per_class: 4}}\n"
+        "net: {name: mlp, hidden: [4]}\nmethod: own_parts.Mine\ntraining: {epochs: 1}\n"
+    )
+    command = Path(sys.executable).with_name("holdfast")
+    subprocess.run([command, "run", "run.yaml", "--out", "out"], cwd=tmp_path, check=True)
+    assert (tmp_path / "out" / "record.json").is_file()

@@ -11,7 +11,7 @@ from holdfast.cli.arguments import parse
 
 WORK = {
     "run": "holdfast.cli.running",
-    "resume": "holdfast.cli.running",
+    "resume": "holdfast.cli.resuming",
     "study": "holdfast.cli.studying",
     "show": "holdfast.cli.showing",
     "data": "holdfast.cli.showing",
@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         args = parse(sys.argv[1:] if arguments is None else arguments)
+        if os.getcwd() not in sys.path:
+            # Where a person's own parts are looked for last, as `python -m` looks for them first.
+            sys.path.append(os.getcwd())
         code: int = getattr(import_module(WORK[args.command]), args.command)(args)
         sys.stdout.flush()
         return code

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.cli.running import digest
+from holdfast.cli.ending import digest
 from holdfast.data.catalog import available
 from holdfast.records.record import Record
 from holdfast.records.strict_json import dumps

@@ -4,9 +4,10 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from holdfast.cli.configuring import check_settings, configuration
+from holdfast.cli.ending import DIVERGED
 from holdfast.cli.plotting import slug, study_figures
 from holdfast.cli.progress import StudyLines, Telling
-from holdfast.cli.running import DIVERGED, check_settings, configuration
 from holdfast.cli.showing import MANY, cell_matrix, cell_records
 from holdfast.records.strict_json import dumps
 from holdfast.studies.study import Study

@@ -1,0 +1,53 @@
+"""The configuration a command is given."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from holdfast.config import KEYS, Config, override, read_config
+from holdfast.signatures import nearest
+
+
+def configuration(args: Namespace) -> Config:
+    """The configuration of a file, or a shipped one, with the settings of the command line.
+
+    Raises:
+        FileNotFoundError: there is neither such a file nor such a name.
+        ValueError: the file holds no configuration.
+    """
+    path = Path(args.config)
+    folder = files("holdfast") / "configs"
+    shipped = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir())
+    if path.is_file() or args.config not in shipped:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no configuration at {path}{nearest(args.config, shipped)}; "
+                f"give a YAML file, or the name of a shipped one: {', '.join(shipped)}"
+            )
+        config = read_config(path)
+    else:
+        config = read_config(Path(str(folder / f"{args.config}.yaml")))
+    for key, value in args.settings:
+        override(config, key, value)
+    return config
+
+
+def check_settings(args: Namespace, keys: Sequence[str]) -> None:
+    """Refuse options that are neither the command's nor keys of its configuration.
+
+    Raises:
+        ValueError: with the nearest known one.
+    """
+    for key, _ in args.settings:
+        head = key.partition(".")[0]
+        if head in keys:
+            continue
+        known = [f"--{k}" for k in keys]
+        near = nearest(f"--{head}", [*args.options, *known])
+        if head in KEYS:
+            near = f" (did you mean '--base.{key}'?)"
+        raise ValueError(
+            f"unknown option --{key}{near}; there are {', '.join(args.options)}, and for the keys "
+            f"of the configuration {', '.join(known)}"
+        )
