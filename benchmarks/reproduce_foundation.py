@@ -6,6 +6,7 @@ writes ``summary.md``. Interrupted, it goes on where it stopped.
 """
 
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -65,37 +66,45 @@ def verdict(claim: Claim, findings: Findings) -> list[str]:
 
 
 def kills(seed: int = 0) -> list[str]:
-    """SIGKILL a run at a random moment and resume it, again and again; count what agrees.
+    """SIGKILL a run at a random moment of its training and resume it, again and again.
 
     The run checkpoints after every step, uses dropout, a replay memory and Adam, and evaluates
     within tasks. Identical means: record and event log, bit for bit but for times.
     """
-    draws, same, within = random.Random(seed), 0, 0
+    draws, same, killed = random.Random(seed), 0, 0
     with tempfile.TemporaryDirectory() as name:
         config, whole = Path(name) / "run.yaml", Path(name) / "whole"
         config.write_text(RUN)
+        first = _started(config, whole)
         began = time.perf_counter()
-        _holdfast("run", str(config), "--out", str(whole)).wait()
+        first.wait()
         length = time.perf_counter() - began
-        for i in range(KILLS):
-            folder = Path(name) / str(i)
-            run = _holdfast("run", str(config), "--out", str(folder))
+        while killed < KILLS:
+            folder = Path(name) / f"{killed}"
+            run = _started(config, folder)
             try:
-                run.wait(draws.uniform(0.3, 1.0) * length)
+                run.wait(draws.uniform(0.0, length))
+                shutil.rmtree(folder)
+                continue  # it was done before: another moment
             except subprocess.TimeoutExpired:
                 run.kill()
                 run.wait()
-                within += (folder / "checkpoint" / "state.safetensors").exists()
-            if (folder / "config.yaml").exists():
-                _holdfast("resume", str(folder)).wait()
-            else:
-                _holdfast("run", str(config), "--out", str(folder)).wait()
+            _holdfast("resume", str(folder)).wait()
             events = [(f / "events.jsonl").read_bytes() for f in (whole, folder)]
             digests = [Record.load(f).digest() for f in (whole, folder)]
             same += digests[0] == digests[1] and events[0] == events[1]
-    about = f"{KILLS} SIGKILLs, {within} after the first checkpoint"
+            killed += 1
     shown = "shown" if same == KILLS else "not shown"
+    about = f"{KILLS} SIGKILLs during training"
     return ["digits", "a killed run resumes identically", about, f"{same} of {KILLS}", shown]
+
+
+def _started(config: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """A run that has written its first checkpoint."""
+    run = _holdfast("run", str(config), "--out", str(folder))
+    while run.poll() is None and not (folder / "checkpoint" / "state.safetensors").exists():
+        time.sleep(0.005)
+    return run
 
 
 def _holdfast(*arguments: str) -> subprocess.Popen[bytes]:
