@@ -96,6 +96,12 @@ def test_lists_become_tuples() -> None:
     assert hash(made("milestones", [2])) == hash(made("milestones", (2,)))
 
 
+def test_whole_numbers_are_numbers() -> None:
+    for field in ("lr", "clip", "decay", "checkpoint_minutes"):
+        assert made(field, 1) == made(field, 1.0)
+        assert repr(made(field, 1)) == repr(made(field, 1.0))
+
+
 def test_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         Training().lr = 1.0  # type: ignore[misc]

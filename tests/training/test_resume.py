@@ -109,6 +109,7 @@ SETUPS: dict[str, Setup] = {
     "fresh": Setup(net="noisy", start=Fresh),
     "frozen": Setup(start=Freeze, training=ADAM),
     "draws": Setup(Noisy, net="noisy"),
+    "frozen_draws": Setup(Noisy, start=Freeze),
     "regression": Setup(
         METHODS["derpp"], "domain_incremental", stream={"regression": True}, net="noisy"
     ),

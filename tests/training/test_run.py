@@ -139,6 +139,21 @@ def test_another_run_is_not_resumed(gone: str | None, tmp_path: Path, quick: Non
     assert (tmp_path / "record.json").read_bytes() == held
 
 
+@pytest.mark.parametrize("described", [True, False])
+def test_a_trained_learner_is_no_start(
+    described: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    stream = make_stream("task_incremental")
+    learner = make_learner(stream)
+    config = None if described else {"name": "mine"}
+    with pytest.raises(Interrupted), cut_at_checkpoint(monkeypatch, 1):
+        run(stream, learner, training=short(), out=tmp_path, config=config)
+    learner.accommodate(2, stream[2])
+    match = "in learner; .*as they were" if described else "learner is not the one the run began"
+    with pytest.raises(ValueError, match=match):
+        run(stream, learner, training=short(), out=tmp_path, config=config, resume=True)
+
+
 def test_a_lost_checkpoint_is_made_again(tmp_path: Path, quick: None) -> None:
     record, _ = Setup().run(tmp_path)
     (tmp_path / "checkpoint" / "state.safetensors").unlink()

@@ -25,6 +25,7 @@ from holdfast.training.checkpoint import Tree, save_checkpoint
 from holdfast.training.clock import Clock
 from holdfast.training.divergence import Diverged, bad_parameter, first_bad
 from holdfast.training.evaluation import Evaluator, Scores
+from holdfast.training.learner_state import learner_state, load_learner_state
 from holdfast.training.losses import criterion
 from holdfast.training.optimizers import (
     build_optimizer,
@@ -156,6 +157,8 @@ class Loop:
             self.clock.new_task(self.record)
         with self.clock.training(self.record):
             if not self.open:
+                # Gradients of what is frozen now would outlive it, but no kill.
+                self.learner.zero_grad(set_to_none=True)
                 self.learner.accommodate(self.index, task, generator(self.seed, "head", self.index))
             context = self._context()
             if not self.open:
@@ -335,8 +338,7 @@ class Loop:
                 "total_steps": self.total_steps,
                 "open": self.open,
             },
-            "learner": self.learner.state_dict(),
-            "trainable": [n for n, p in self.learner.named_parameters() if p.requires_grad],
+            "learner": learner_state(self.learner),
             "method": self.method.state_dict(),
             "start": self.start.state_dict(),
             "draws": self.draws.get_state(),
@@ -352,7 +354,11 @@ class Loop:
         return state
 
     def restore(self, state: Tree) -> None:
-        """Stand where a checkpoint was taken."""
+        """Stand where a checkpoint was taken.
+
+        Raises:
+            ValueError: the learner, or the file of events, is another one.
+        """
         for name, value in state["position"].items():
             setattr(self, name, value)
         met = self.index + 1 if self.open else self.index
@@ -361,11 +367,8 @@ class Loop:
         self.method.load_state_dict(state["method"])
         if met:
             self.method.restore(self.learner, met - 1)
-        self.learner.load_state_dict(state["learner"])
+        load_learner_state(self.learner, state["learner"])
         self.learner.to(self.device)
-        parameters = dict(self.learner.named_parameters())
-        for name, parameter in parameters.items():
-            parameter.requires_grad_(name in state["trainable"])
         self.start.load_state_dict(state["start"])
         self.record = Record.from_dict(state["record"])
         if self.events is not None:
@@ -375,7 +378,8 @@ class Loop:
             self._new_optimizer(trainable(self.learner))
         elif kept:
             # Of the task before, whose parameters may have been frozen since.
-            self._new_optimizer({name: parameters[name] for name in kept})
+            named = dict(self.learner.named_parameters())
+            self._new_optimizer({name: named[name] for name in kept})
         if self.optimizer is not None:
             load_optimizer_state(self.optimizer, self.optimized, kept)
         if self.open:

@@ -82,8 +82,11 @@ class Training:
             self._integer("evaluate_every", self.evaluate_every)
         for field in ("lr", "momentum", "weight_decay", "decay", "checkpoint_minutes"):
             self._number(field, getattr(self, field))
+            # 1 and 1.0 are one option, and to be written as one.
+            object.__setattr__(self, field, float(getattr(self, field)))
         if self.clip is not None:
             self._number("clip", self.clip)
+            object.__setattr__(self, "clip", float(self.clip))
         betas, milestones = self._numbers("betas"), self._numbers("milestones")
         if not isinstance(self.reset_optimizer, bool):
             raise TypeError(

@@ -37,6 +37,7 @@ def probed(
             x = stream[i].inputs(splits[i].x[:PROBE_SAMPLES].to(device))
             y = learner.columns(splits[i].y[:PROBE_SAMPLES].to(device), i)
             for probe in probes:
-                values = probe.measure(learner, Batch(x, y, i))
+                measured = probe.measure(learner, Batch(x, y, i))
+                values = {name: float(value) for name, value in measured.items()}
                 found.append({"on": i, "probe": type(probe).__name__, "values": values})
     return found
