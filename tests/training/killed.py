@@ -52,11 +52,18 @@ def main(folder: Path, kills: int) -> None:
     began = time.monotonic()
     os.waitpid(started(folder / "whole"), 0)
     lasts = time.monotonic() - began
+    length = (folder / "whole" / "events.jsonl").stat().st_size
     draws, found = random.Random(0), []
     for i in range(kills):
         out = folder / str(i)
         child = started(out)
-        time.sleep(draws.uniform(0, lasts))
+        # A moment of the run rather than of the clock, which other work on the machine slows.
+        reached = draws.uniform(0, 0.9) * length
+        while not (out / "events.jsonl").exists() or (
+            (out / "events.jsonl").stat().st_size < reached
+        ):
+            time.sleep(0.0005)
+        time.sleep(draws.uniform(0, lasts / 20))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         events = out / "events.jsonl"
