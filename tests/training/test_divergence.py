@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_runs import Setup, copies_of_checkpoints, make_learner, make_stream, same
 
-from holdfast.methods import EWC, Finetune
+from holdfast.methods import Finetune
 from holdfast.nets.learner import Learner
 from holdfast.records.record import Record
 from holdfast.streams.batches import Batch
@@ -46,24 +46,16 @@ def test_too_large_a_rate(loss: str, optimizer: str, tmp_path: Path, quick: None
     setup = Setup(training={"lr": rate, "loss": loss, "optimizer": optimizer, "epochs": 20})
     heard: list[dict[str, Any]] = []
     record, _ = setup.run(tmp_path / "a", listener=heard.append)
-    if record.status == "complete":  # steps so large that all units die: nothing is infinite
-        assert np.isfinite(np.diag(record.loss)).all()
-        return
     assert record.status == "diverged"
     assert record.diverged is not None
     assert record.diverged["task"] == 0
     assert record.diverged["step"] < 40
-    assert "became" in record.diverged["reason"] or "finite" in record.diverged["reason"]
+    assert record.diverged["reason"].startswith("the training loss became")
+    assert math.isnan(record.metrics()["acc"])
     assert heard[-1] == {"event": "diverged", **record.diverged}
     assert json.loads((tmp_path / "a" / "events.jsonl").read_text().splitlines()[-1]) == heard[-1]
     assert Record.load(tmp_path / "a").digest() == record.digest()
     assert setup.run()[0].digest() == record.digest()
-
-
-def test_rate_that_diverges_for_sure(quick: None) -> None:
-    record, _ = Setup(training={"lr": 1e6, "loss": "mse", "epochs": 20}).run()
-    assert record.status == "diverged"
-    assert math.isnan(record.metrics()["acc"])
 
 
 # Tasks of 4 steps: (after, task, epoch) of what is noticed.
@@ -92,22 +84,16 @@ def test_noticed_wherever_it_happens(
     assert setup.run()[0].digest() == record.digest()
 
 
-@pytest.mark.parametrize("method", [Finetune, lambda: EWC(fisher="sampled")])
-def test_noticed_before_the_task_is_closed(method: Any, quick: None) -> None:
+def test_noticed_before_the_task_is_closed(quick: None) -> None:
     """What a method does at the end of a task, such as drawing labels, is spared lost weights."""
 
-    class Late(type(method())):  # type: ignore[misc]
-        steps = 0
+    class Late(Break):
+        def end_task(self, learner: Learner, context: Context) -> None:
+            assert context.index == 0
 
-        def after_step(self, learner: Learner, batch: Batch, context: Context) -> None:
-            self.steps += 1
-            if self.steps == 4:
-                learner.backbone[0].weight.data[:] = math.nan
-
-    record, _ = Setup(Late).run()
-    assert record.status == "diverged"
+    record, _ = Setup(lambda: Late(8)).run()
     assert record.diverged is not None
-    assert record.diverged["step"] == 4
+    assert record.diverged["step"] == 8
 
 
 def test_noticed_in_what_a_method_does_at_the_end(quick: None) -> None:

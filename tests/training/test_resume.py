@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,6 +44,27 @@ class Freeze(Start):
 
     def prepare(self, learner: Learner, context: Context) -> None:
         learner.backbone.requires_grad_(context.index == 0)
+
+
+class Return(Start):
+    """Goes half of the way back to where the task before began, which it keeps."""
+
+    kept: dict[str, Any]
+
+    def __init__(self) -> None:
+        self.kept = {}
+
+    def prepare(self, learner: Learner, context: Context) -> None:
+        here = {n: p.detach().clone() for n, p in learner.backbone.named_parameters()}
+        for name, parameter in learner.backbone.named_parameters():
+            parameter.data.lerp_(self.kept.get(name, here[name]), 0.5)
+        self.kept = here
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kept": self.kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.kept = state["kept"]
 
 
 class Noisy(Method):
@@ -107,6 +129,7 @@ SETUPS: dict[str, Setup] = {
     ),
     "validation": Setup(stream={"validation": True}, training={"evaluate_on": "validation"}),
     "fresh": Setup(net="noisy", start=Fresh),
+    "return": Setup(start=Return),
     "frozen": Setup(start=Freeze, training=ADAM),
     "draws": Setup(Noisy, net="noisy"),
     "frozen_draws": Setup(Noisy, start=Freeze),
