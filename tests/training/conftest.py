@@ -1,10 +1,11 @@
 """What the tests of runs share."""
 
 import os
+from importlib import import_module
 
 import pytest
 
-from holdfast.training import run as run_module
+run_module = import_module("holdfast.training.run")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from holdfast.records.files import EventLog
 from holdfast.records.record import Record
 from holdfast.records.strict_json import loads
 from holdfast.streams.stream import Stream
-from holdfast.training import run as run_module
 from holdfast.training.options import Training
 from holdfast.training.run import fingerprint, run
 
@@ -338,6 +338,7 @@ def test_the_environment_is_that_of_the_device(
     monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
     asked = []
-    monkeypatch.setattr(run_module, "environment", lambda device: asked.append(device) or {})
+    module = import_module("holdfast.training.run")
+    monkeypatch.setattr(module, "environment", lambda device: asked.append(device) or {})
     run(make_stream(), make_learner(make_stream()), training=short())
     assert asked == [torch.device("cpu")]
