@@ -13,12 +13,13 @@ import yaml
 from small_runs import Interrupted, Setup, cut_at_checkpoint, make_learner, make_stream, same
 from torch import nn
 
+from holdfast.data.split import Split
 from holdfast.methods import EWC, Finetune, Joint, Method, Replay
 from holdfast.nets.learner import Learner
 from holdfast.records.files import EventLog
 from holdfast.records.record import Record
 from holdfast.records.strict_json import loads
-from holdfast.streams.stream import Stream
+from holdfast.streams.stream import Stream, Task
 from holdfast.training.options import Training
 from holdfast.training.run import fingerprint, run
 
@@ -137,6 +138,17 @@ def test_another_run_is_not_resumed(gone: str | None, tmp_path: Path, quick: Non
     with pytest.raises(ValueError, match=r"holds another run: .* in seed; give another folder"):
         setup.run(tmp_path, seed=1, resume=True)
     assert (tmp_path / "record.json").read_bytes() == held
+
+
+def test_other_data_of_one_shape_is_another_run(tmp_path: Path, quick: None) -> None:
+    stream = make_stream()
+    run(stream, make_learner(stream), training=short(), out=tmp_path)
+    first = stream[0]
+    assert isinstance(first.train, Split)
+    moved = Task(first.name, Split(first.train.x + 1, first.train.y), first.test)
+    other = Stream([moved, *stream.tasks[1:]], stream.scenario, stream.name)
+    with pytest.raises(ValueError, match=r"holds another run: .* in data;"):
+        run(other, make_learner(stream), training=short(), out=tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("described", [True, False])

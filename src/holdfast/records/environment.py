@@ -60,18 +60,13 @@ def _gpu(device: torch.device | None) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    commit = _git_output("rev-parse", "HEAD")
-    if not commit:
-        return None
-    changes = _git_output("status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
-
-
-def _git_output(*arguments: str) -> str | None:
+    words = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, timeout=5, check=True
-        )
+        done = subprocess.run(words, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    head, *lines = done.stdout.splitlines()
+    commit = head.removeprefix("# branch.oid ")
+    if commit == "(initial)":  # nothing is committed yet
+        return None
+    return {"commit": commit, "dirty": any(not line.startswith("#") for line in lines)}

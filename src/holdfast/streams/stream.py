@@ -25,8 +25,8 @@ class Task:
         validation: held out from `train`.
         classes: the class labels of this task, in the order their logits take; taken from `train`
             when left empty. Empty for regression.
-        transform: raw batch (n, ...) -> network inputs (n, ...), run on the device. `None` casts
-            to float32 only.
+        transform: raw batch (n, ...) -> network inputs (n, ...), run on the device, the same each
+            time: its results are kept. `None` casts to float32 only.
 
     Raises:
         ValueError: the splits disagree in shape, a split has labels outside `classes`, `classes`

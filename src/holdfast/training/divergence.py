@@ -29,6 +29,8 @@ def first_bad(losses: Float[Tensor, " steps"]) -> int | None:
 def bad_parameter(module: nn.Module) -> str | None:
     """The name of a parameter that holds NaN or infinity."""
     for name, parameter in module.named_parameters():
-        if parameter.numel() and not all(map(math.isfinite, parameter.detach().aminmax())):
+        values = parameter.detach()
+        values = torch.view_as_real(values) if values.is_complex() else values
+        if values.numel() and not all(map(math.isfinite, values.aminmax())):
             return name
     return None

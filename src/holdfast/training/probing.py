@@ -31,13 +31,25 @@ def probed(
     Torch's global generators are seeded apart from the run's: what is measured must not change
     what is learned.
     """
-    found = []
+    found, names = [], probe_names(probes)
     with evaluation_mode(learner), seeded(seed, "probe", index):
         for i in range(index + 1):
             x = stream[i].inputs(splits[i].x[:PROBE_SAMPLES].to(device))
             y = learner.columns(splits[i].y[:PROBE_SAMPLES].to(device), i)
-            for probe in probes:
+            for name, probe in zip(names, probes, strict=True):
                 measured = probe.measure(learner, Batch(x, y, i))
-                values = {name: float(value) for name, value in measured.items()}
-                found.append({"on": i, "probe": type(probe).__name__, "values": values})
+                values = {key: float(value) for key, value in measured.items()}
+                found.append({"on": i, "probe": name, "values": values})
     return found
+
+
+def probe_names(probes: Sequence[Probe]) -> list[str]:
+    """The class of each probe, numbered from the second of a class on.
+
+    >>> from holdfast.probes import EffectiveRank
+    >>> probe_names([EffectiveRank(), EffectiveRank()])
+    ['EffectiveRank', 'EffectiveRank 2']
+    """
+    kinds = [type(probe).__name__ for probe in probes]
+    counts = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
+    return [f"{kind} {n}" if n > 1 else kind for kind, n in zip(kinds, counts, strict=True)]

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
+import torch
 import yaml
 from torch import nn
 
+from holdfast.data.split import Split
 from holdfast.methods.method import Method
 from holdfast.nets.learner import HeadKind, Learner, build_learner
 from holdfast.probes.probe import Probe
@@ -19,7 +22,7 @@ from holdfast.records.record import Record
 from holdfast.records.strict_json import plain
 from holdfast.seeds import seeded
 from holdfast.starts.start import Start
-from holdfast.streams.stream import Stream
+from holdfast.streams.stream import Stream, Task
 from holdfast.training.checkpoint import Tree, load_checkpoint
 from holdfast.training.checks import check_batches, check_fit, check_kinds
 from holdfast.training.loop import Listener, Loop
@@ -83,6 +86,8 @@ def run(
     check_batches(learner, stream, method, training.batch_size)
     if config is None:
         config = _describe(stream, learner, method, training, start, probes, seed)
+        if out is not None:
+            config["data"] = [_digest(task) for task in stream]
     identity = fingerprint(config)
     folder = None if out is None else Path(out)
     state = None if folder is None else _claim(folder, resume, config, identity)
@@ -179,6 +184,17 @@ def _describe(
     }
     described: dict[str, Any] = plain(parts, "config")
     return described
+
+
+def _digest(task: Task) -> str:
+    """A checksum of a task's labels and first samples, to tell data of one shape apart."""
+    found = 0
+    for split in (task.train, task.validation, task.test):
+        if isinstance(split, Split):
+            for values in (split.x[:16], split.y):
+                bits = values.detach().cpu().contiguous().flatten().view(torch.uint8)
+                found = crc32(bits.numpy().tobytes(), found)
+    return f"{found:08x}"
 
 
 def _part(part: object) -> dict[str, Any]:
