@@ -21,11 +21,13 @@ def main(repetitions: int = 9) -> None:
         f"CPU seconds, medians of {repetitions} interleaved repetitions in one process, 1 thread; "
         f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}\n"
     )
+    backward, both = fisher(repetitions)
     rows = [
         plain_epochs(repetitions).row("5 epochs, bare loop", 1.05),
         many_tasks(repetitions, 40).row("50 tasks, 40 test rows each, bare loop", 1.0),
         many_tasks(repetitions, 200).row("50 tasks, 200 test rows each, bare loop", 1.0),
-        fisher(repetitions).row("exact Fisher, backward passes of an epoch", 1.5),
+        backward.row("exact Fisher, backward passes of an epoch", 1.5),
+        both.row("exact Fisher, forward and backward passes of an epoch", 1.5),
         fisher_over_vmap(max(3, repetitions // 3)).row("exact Fisher, vmap of grad", 1.0),
         ewc(repetitions).row("3 epochs of EWC, bare EWC", 1.05),
         derpp(repetitions).row("3 epochs of DER++, bare DER++", 1.05),
