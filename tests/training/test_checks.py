@@ -48,3 +48,14 @@ def test_bad_parameter_is_named(value: float) -> None:
     with torch.no_grad():
         net[0].bias[1] = value
     assert bad_parameter(net) == "0.bias"
+
+
+def test_large_and_complex_parameters_are_not_bad() -> None:
+    net = nn.Linear(2, 2)
+    with torch.no_grad():
+        net.weight.fill_(3e38)
+    net.phase = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    assert bad_parameter(net) is None
+    with torch.no_grad():
+        net.phase[0] = complex(0, math.inf)
+    assert bad_parameter(net) == "phase"

@@ -1,6 +1,6 @@
 """Where training left the finite numbers."""
 
-import math
+import cmath
 
 import torch
 from jaxtyping import Float
@@ -30,7 +30,8 @@ def bad_parameter(module: nn.Module) -> str | None:
     """The name of a parameter that holds NaN or infinity."""
     for name, parameter in module.named_parameters():
         values = parameter.detach()
-        values = torch.view_as_real(values) if values.is_complex() else values
-        if values.numel() and not all(map(math.isfinite, values.aminmax())):
+        # The sum is fast and not finite if a value is not; it may also overflow, so look again.
+        total = values.sum(dtype=torch.promote_types(values.dtype, torch.float32)).item()
+        if not cmath.isfinite(total) and not bool(torch.isfinite(values).all()):
             return name
     return None
