@@ -1,6 +1,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -146,3 +148,21 @@ def test_a_disk_that_fills_up_leaves_whole_lines(tmp_path, monkeypatch):
         with pytest.raises(OSError, match=r"could not append: No space left.*events.jsonl"):
             log.append("two")
         assert path.read_bytes() == b'{"event": "one"}\n'
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no POSIX locks")
+def test_a_log_is_written_by_one_process_at_a_time(tmp_path):
+    path = tmp_path / "events.jsonl"
+    other = [
+        sys.executable,
+        "-c",
+        "import sys; from holdfast.records.files import EventLog; EventLog(sys.argv[1]).close()",
+        str(path),
+    ]
+    with EventLog(path) as log:
+        log.append("begin")
+        refused = subprocess.run(other, capture_output=True, text=True, check=False)
+        assert refused.returncode == 1
+        assert "another process is at work on this run" in refused.stderr
+    subprocess.run(other, check=True)
+    assert [e["event"] for e in EventLog.read(path)] == ["begin"]

@@ -1,10 +1,16 @@
 """Files that survive a kill and a full disk."""
 
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
 
 from holdfast.records.strict_json import dumps, loads
 
@@ -57,10 +63,11 @@ class EventLog:
 
     Opening drops a last line that a kill cut short. `position` belongs into a checkpoint (after
     `sync`, so that the lines are on disk before the checkpoint that counts on them); `truncate`
-    takes a resumed run back to it.
+    takes a resumed run back to it. One process at a time may hold it open, where the system has
+    locks; they end with their process.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened, or another process writes to it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -71,6 +78,7 @@ class EventLog:
             self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (it outlives this)
         except OSError as error:
             raise _failed("open", self.path, error) from error
+        _lock(self._file, self.path)
         self._file.seek(0)
         self.position = self._file.read().rfind(b"\n") + 1
         self._file.truncate(self.position)
@@ -155,3 +163,18 @@ class EventLog:
                 raise ValueError(f"{path}, line {number}: no JSON event")
             events.append(event)
         return events
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Claim a file for this process; children that are forked later do not inherit the claim."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            file.close()
+            raise OSError(
+                error.errno, "another process is at work on this run; wait for it", str(path)
+            ) from error
+        # Some network file systems know no locks: then nothing is claimed.
