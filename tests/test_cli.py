@@ -329,9 +329,10 @@ def test_the_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
             main([word])
         assert left.value.code == 0
         assert text in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["run", "--help"])
-    assert "--training.lr 0.1" in capsys.readouterr().out
+    for command, example in (("run", "--training.lr 0.1"), ("study", "--base.training.lr 0.1")):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert example in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

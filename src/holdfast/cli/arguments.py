@@ -8,7 +8,8 @@ from holdfast import __version__
 from holdfast.signatures import nearest
 from holdfast.yaml_text import parse_yaml
 
-_SETTING = "Any other option sets a key of the configuration: --training.lr 0.1, --method ewc."
+_SETTING = "Any other option sets a key of the configuration: "
+"""How the settings are explained; an example for the command at hand follows."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,7 +73,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
         action = command.add_argument(name, **more)
         options[of][name] = action.nargs != 0
 
-    command = add("run", "Run a configuration.", _SETTING)
+    command = add("run", "Run a configuration.", f"{_SETTING}--training.lr 0.1, --method ewc.")
     command.add_argument("config", help="YAML file, or the name of a shipped configuration")
     option(command, "run", "--out", help="folder of the run; by default runs/NAME-HASH")
     command = add("resume", "Go on with a run or a study that was stopped.")
@@ -82,7 +83,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
     command = add("plot", "Figures of runs or studies, as PNG and SVG.")
     command.add_argument("folders", nargs="+", metavar="folder", help="of a run or a study")
     option(command, "plot", "--out", help="folder of the figures; by default FOLDER/figures")
-    command = add("study", "Run a study: a configuration over a grid.", _SETTING)
+    example = f"{_SETTING}--base.training.lr 0.1, --seeds 10."
+    command = add("study", "Run a study: a configuration over a grid.", example)
     command.add_argument("config", help="YAML file, or the name of a shipped study")
     option(command, "study", "--out", help="folder of the study; by default runs/NAME")
     workers = "number of processes; by default one a core"

@@ -69,7 +69,7 @@ def _load(path: Path) -> Parts | None:
     try:
         with safe_open(path, framework="pt") as opened:
             header = json.loads((opened.metadata() or {})["holdfast"])
-            tensors = {k: opened.get_tensor(k) for k in opened.keys()}  # noqa: SIM118
+            tensors = {k: opened.get_tensor(k) for k in opened.keys()}  # noqa: SIM118 (no dict)
         for name, checksum in header["checksums"].items():
             if _checksum(tensors[name]) != checksum:
                 raise ValueError(f"the checksum of {name} is wrong")

@@ -58,6 +58,7 @@ def pixels(row: object, where: str, edge: int | None = None) -> np.ndarray:
     if row is None:
         raise ValueError(f"{where} is empty: the image file must be part of the table")
     try:
+        # What is neither bytes nor an image fails here and is told of below.
         image = row if isinstance(row, Image.Image) else Image.open(BytesIO(row))  # type: ignore[arg-type]
         if image.mode in _DEEP:
             raise ValueError(f"{where} has mode {image.mode!r}; images must have 8 bits a channel")
