@@ -30,10 +30,12 @@ def fisher(repetitions: int) -> tuple[Comparison, Comparison]:
         began = time.process_time()
         diagonal_fisher(model, large)
         ours = time.process_time() - began
-        times.append((ours, *(_passes(model, batches, backward) for backward in (False, True))))
-    own, forward, both = (list(column) for column in zip(*times[1:], strict=True))
-    alone = [b - f for f, b in zip(forward, both, strict=True)]
-    return Comparison(own, alone), Comparison(own, both)
+        forward = _passes(model, batches, backward=False)
+        both = _passes(model, batches, backward=True)
+        times.append((ours, forward, both))
+    own, forwards, boths = (list(column) for column in zip(*times[1:], strict=True))
+    alone = [b - f for f, b in zip(forwards, boths, strict=True)]
+    return Comparison(own, alone), Comparison(own, boths)
 
 
 def _passes(
