@@ -219,13 +219,23 @@ def resume(out: str | Path, listener: Listener | None = None) -> Record:
     return run_config(config, out, resume=True, listener=listener)
 
 
+def fresh_learner(config: Config, stream: Stream) -> Learner:
+    """The learner a resolved configuration begins with, made for a stream.
+
+    Raises:
+        ValueError, TypeError: the net or the heads do not fit the stream.
+    """
+    seed: int = config["seed"]
+    backbone = make_part("net", config["net"], input_shape=stream.input_shape, seed=seed)
+    return build_learner(backbone, stream, config["heads"], seed)
+
+
 def _trained_part(config: Config) -> tuple[Stream, Learner]:
     seed: int = config["seed"]
     stream = make_part("stream", config["stream"], seed=seed)
     if config["order"] is not None:
         stream = stream.reordered(config["order"])
-    backbone = make_part("net", config["net"], input_shape=stream.input_shape, seed=seed)
-    return stream, build_learner(backbone, stream, config["heads"], seed)
+    return stream, fresh_learner(config, stream)
 
 
 def _resolve_part(kind: str, part: Any) -> Config:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from holdfast.records.files import write_atomic
 
+FILE = Path("checkpoint", "state.safetensors")
+"""The checkpoint in the folder of a run."""
+
 FORMAT = "holdfast-checkpoint-1"
 _TENSOR, _FLOAT = "__tensor__", "__float__"
 

@@ -19,13 +19,14 @@ from holdfast.seeds import derive, generator
 from holdfast.starts.start import Start
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
+from holdfast.streams.outline import outline
 from holdfast.streams.sources import source
 from holdfast.streams.stream import Stream
-from holdfast.training.checkpoint import Tree, save_checkpoint
+from holdfast.training.checkpoint import FILE, Tree, save_checkpoint
 from holdfast.training.clock import Clock
 from holdfast.training.divergence import Diverged, bad_parameter, first_bad
 from holdfast.training.evaluation import Evaluator, Scores
-from holdfast.training.learner_state import learner_state, load_learner_state
+from holdfast.training.learner_state import learner_state, restore_learner
 from holdfast.training.losses import criterion
 from holdfast.training.optimizers import (
     build_optimizer,
@@ -94,7 +95,7 @@ class Loop:
     @property
     def checkpoint_path(self) -> Path | None:
         """The checkpoint file of the run's folder."""
-        return self.folder / "checkpoint" / "state.safetensors" if self.folder else None
+        return self.folder / FILE if self.folder else None
 
     def run(self) -> Record:
         """Train on what is left of the stream; the record says how it ended."""
@@ -338,6 +339,7 @@ class Loop:
                 "total_steps": self.total_steps,
                 "open": self.open,
             },
+            "stream": outline(self.stream),
             "learner": learner_state(self.learner),
             "method": self.method.state_dict(),
             "start": self.start.state_dict(),
@@ -361,13 +363,7 @@ class Loop:
         """
         for name, value in state["position"].items():
             setattr(self, name, value)
-        met = self.index + 1 if self.open else self.index
-        for i in range(met):
-            self.learner.accommodate(i, self.stream[i], generator(self.seed, "head", i))
-        self.method.load_state_dict(state["method"])
-        if met:
-            self.method.restore(self.learner, met - 1)
-        load_learner_state(self.learner, state["learner"])
+        restore_learner(self.learner, self.method, self.stream, state, self.seed)
         self.learner.to(self.device)
         self.start.load_state_dict(state["start"])
         self.record = Record.from_dict(state["record"])

@@ -23,7 +23,7 @@ from holdfast.records.strict_json import plain
 from holdfast.seeds import seeded
 from holdfast.starts.start import Start
 from holdfast.streams.stream import Stream, Task
-from holdfast.training.checkpoint import Tree, load_checkpoint
+from holdfast.training.checkpoint import FILE, Tree, load_checkpoint
 from holdfast.training.checks import check_batches, check_fit, check_kinds
 from holdfast.training.loop import Listener, Loop
 from holdfast.training.options import Training
@@ -115,7 +115,7 @@ def run(
 
 def _claim(folder: Path, resume: bool, config: dict[str, Any], identity: str) -> Tree | None:
     """The checkpoint to go on from, after making sure that the folder is ours to write to."""
-    path = folder / "checkpoint" / "state.safetensors"
+    path = folder / FILE
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out must be a folder, {folder} is a file")
     if (folder / "study.yaml").exists():
