@@ -47,6 +47,11 @@ NETS = [
     Net(residual, (1, 8, 8), 4, {"width": 4, "depth": 3, "norm": "layer", "bias": True}),
     Net(cnn, (3, 8, 8), 9, {"channels": (4, 6), "hidden": (9,), "dropout": 0.1, "norm": "batch"}),
     Net(cnn, (3, 9, 8), 24, {"channels": (4, 6), "hidden": (), "norm": "layer"}),
+    Net(mlp, (6,), 4, {"width": 4, "hidden": (7, 9, 5)}),
+    Net(cnn, (1, 4, 4), 5, {"width": 5}),
+    Net(
+        cnn, (3, 9, 8), 48, {"channels": (8, 8, 8), "width": 8, "strides": (2, 2, 1), "hidden": ()}
+    ),
 ]
 
 
@@ -133,6 +138,45 @@ def test_mlp_is_the_composition_it_names() -> None:
     torch.testing.assert_close(net(x), torch.tanh(hidden @ second.weight.T + second.bias))
 
 
+@pytest.mark.parametrize("make", [mlp, cnn, residual, resnet18])
+def test_width_is_an_option_of_nets_that_are_scaled(make: Callable[..., nn.Sequential]) -> None:
+    for width in (1, 3):
+        layers = [
+            m.weight for m in make((1, 9, 9), width=width).modules()
+            if isinstance(m, (nn.Linear, nn.Conv2d))
+        ]  # fmt: skip
+        assert len(layers) == len([p for p in make((1, 9, 9)).parameters() if p.ndim > 1])
+        assert {len(weight) // width for weight in layers} <= {1, 2, 4, 8}
+        assert all(len(weight) % width == 0 for weight in layers)
+
+
+def test_width_stands_for_the_numbers_of_layers() -> None:
+    wide, spelled = mlp((3,), (9, 5), width=4), mlp((3,), (4, 4))
+    assert all(map(torch.equal, wide.parameters(), spelled.parameters()))
+    wide = cnn((3, 8, 8), (9, 5), (6,), width=4)
+    spelled = cnn((3, 8, 8), (4, 4), (4,))
+    assert all(map(torch.equal, wide.parameters(), spelled.parameters()))
+
+
+@pytest.mark.parametrize("strides", [(2, 2, 1), (1, 3, 2), (5, 1, 4)])
+def test_strides_take_the_place_of_pooling(strides: tuple[int, ...]) -> None:
+    net = cnn((2, 7, 10), width=3, channels=(1, 1, 1), hidden=(), strides=strides).double()
+    x = torch.randn(2, 2, 7, 10, dtype=torch.float64)
+    weights = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    out = x
+    for layer, stride in zip(weights, strides, strict=True):
+        # Of a convolution of stride 1, every stride-th row and column.
+        whole = nn.functional.conv2d(out, layer.weight, layer.bias, padding=1)
+        out = whole[:, :, ::stride, ::stride].relu()
+    torch.testing.assert_close(net(x), out.flatten(1))
+    assert not [m for m in net.modules() if isinstance(m, nn.MaxPool2d)]
+
+
+def test_any_image_is_large_enough_for_strides() -> None:
+    net = cnn((1, 1, 1), channels=(2, 2), hidden=(), strides=(3, 2))
+    assert net(torch.ones(3, 1, 1, 1)).shape == (3, 2)
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 4), st.booleans())
 def test_residual_stream_is_the_sum_of_its_branches(third: int, scaled: bool) -> None:
@@ -196,6 +240,11 @@ def test_inputs_that_are_no_images_are_refused(make: Callable[..., nn.Sequential
         (lambda: cnn((3, 32, 32), channels=(0,)), r"channels\[0\] must be positive, got 0"),
         (lambda: cnn((3, 32, 32), channels=()), r"channels is empty"),
         (lambda: cnn((3, 32, 32), activation="x"), r"activation must be one of"),
+        (lambda: cnn((3, 9, 9), strides=(2,)), r"strides must .* 2 convolutions .*got \[2\]"),
+        (lambda: cnn((3, 9, 9), strides=(2, 0)), r"strides\[1\] must be positive, got 0"),
+        (lambda: cnn((3, 9, 9), width=0), r"width must be positive, got 0"),
+        (lambda: mlp((3,), width=-1), r"width must be positive, got -1"),
+        (lambda: mlp((3,), hidden=(), width=8), r"width is 8, but hidden is empty"),
         (lambda: mlp((3,), seed=-1), r"seed must be a non-negative integer"),
     ],
 )
