@@ -36,7 +36,7 @@ from holdfast.training.optimizers import (
     trainable,
 )
 from holdfast.training.options import Training
-from holdfast.training.probing import probed
+from holdfast.training.probing import Probing
 from holdfast.training.schedules import lr_factor
 
 Listener = Callable[[dict[str, Any]], None]
@@ -76,7 +76,7 @@ class Loop:
         whole: bool = True,
     ) -> None:
         self.stream, self.learner, self.method, self.start = stream, learner, method, start
-        self.training, self.probes, self.seed, self.record = training, probes, seed, record
+        self.training, self.seed, self.record = training, seed, record
         self.folder, self.fingerprint, self.listener = folder, fingerprint, listener
         self.device = training.place()
         self.criterion = criterion(training.loss, stream.is_regression)
@@ -89,6 +89,8 @@ class Loop:
         if whole:
             method.check(learner, stream)
             self.evaluator = Evaluator(stream, training, self.device)
+        splits = self.evaluator.splits if whole else []
+        self.probing = Probing(probes, stream, splits, training, self.device, seed)
         learner.to(self.device)
         self.events = EventLog(folder / "events.jsonl") if folder else None
 
@@ -166,7 +168,9 @@ class Loop:
                 self._emit("task", task=self.index, name=task.name, samples=len(context.source))
                 self.start.prepare(self.learner, context)
                 self.method.begin_task(self.learner, context)
-                self._new_optimizer(trainable(self.learner))
+                optimizer = self._new_optimizer(trainable(self.learner))
+                with self.clock.evaluation(self.record, amid_training=True):
+                    self.probing.before(self.learner, self.index, optimizer)
                 self._new_epoch(0, context)
                 self.open = True
             self.learner.train()
@@ -196,11 +200,12 @@ class Loop:
         self.index, self.epoch, self.step, self.open = self.index + 1, 0, 0, False
         self._checkpoint()
 
-    def _new_optimizer(self, parameters: dict[str, nn.Parameter]) -> None:
+    def _new_optimizer(self, parameters: dict[str, nn.Parameter]) -> Optimizer:
         optimizer = build_optimizer(parameters, self.training)
         if self.optimizer is not None and not self.training.reset_optimizer:
             carry_state(self.optimizer, self.optimized, optimizer, parameters)
         self.optimizer, self.optimized = optimizer, list(parameters)
+        return optimizer
 
     def _new_epoch(self, epoch: int, context: Context) -> None:
         steps = context.source.steps(self.training.batch_size)
@@ -302,12 +307,7 @@ class Loop:
         return self.evaluator(self.learner, self.criterion, up_to)
 
     def _probe(self) -> None:
-        if not self.probes:
-            return
-        splits = self.evaluator.splits
-        for measured in probed(
-            self.probes, self.learner, self.stream, splits, self.index, self.device, self.seed
-        ):
+        for measured in self.probing.measure(self.learner, self.index):
             entry = {"task": self.index, "step": self.total_steps, **measured}
             self.record.probes.append(entry)
             self._emit("probe", **entry)
@@ -343,6 +343,7 @@ class Loop:
             "learner": learner_state(self.learner),
             "method": self.method.state_dict(),
             "start": self.start.state_dict(),
+            "probes": self.probing.state_dict(),
             "draws": self.draws.get_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -366,6 +367,7 @@ class Loop:
         restore_learner(self.learner, self.method, self.stream, state, self.seed)
         self.learner.to(self.device)
         self.start.load_state_dict(state["start"])
+        self.probing.load_state_dict(state["probes"])
         self.record = Record.from_dict(state["record"])
         if self.events is not None:
             self.events.truncate(state["events"])
