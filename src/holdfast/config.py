@@ -14,6 +14,8 @@ from holdfast.methods.method import Method
 from holdfast.nets.learner import HeadKind, Learner, build_learner
 from holdfast.probes.probe import Probe
 from holdfast.records.record import Record
+from holdfast.richness.options import Richness
+from holdfast.richness.parametrize import apply
 from holdfast.signatures import check_keys as check_keys
 from holdfast.signatures import hints, nearest, typed_options
 from holdfast.starts.start import Start
@@ -25,7 +27,9 @@ from holdfast.yaml_text import parse_yaml
 
 Config = dict[str, Any]
 
-KEYS = ("stream", "net", "heads", "method", "start", "training", "probes", "order", "seed")
+KEYS = (
+    "stream", "net", "heads", "richness", "method", "start", "training", "probes", "order", "seed",
+)  # fmt: skip
 """The keys of a configuration."""
 
 PARTS: dict[str, dict[str, str]] = {
@@ -53,6 +57,7 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "start": {"carry_on": "holdfast.starts:CarryOn", "fresh": "holdfast.starts:Fresh"},
     "probe": {"effective_rank": "holdfast.probes:EffectiveRank"},
+    "analysis": {},  # of a study
 }  # fmt: skip
 """Short names of the parts, by kind; anything else is taken for an import path."""
 
@@ -146,6 +151,7 @@ def resolve(config: Config) -> Config:
         "stream": _resolve_part("stream", config["stream"]),
         "net": _resolve_part("net", config["net"]),
         "heads": heads,
+        "richness": _resolve_richness(config.get("richness")),
         "method": _resolve_part("method", config.get("method", "finetune")),
         "start": _resolve_part("start", config.get("start", "carry_on")),
         "training": _plain(typed_options("training", Training, training)),

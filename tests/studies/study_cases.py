@@ -3,7 +3,9 @@
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from holdfast.studies import Job, Report, Serial, Study
+from matplotlib.figure import Figure
+
+from holdfast.studies import Axis, Findings, Job, Report, Serial, Study
 
 BASE = {
     "stream": "small_parts:clouds",
@@ -38,3 +40,31 @@ class Counting(Serial):
                 raise KeyboardInterrupt
             done += report.ended
             yield report
+
+
+class Best:
+    """An analysis: the cell whose mean accuracy is highest."""
+
+    def __init__(self, metric: str = "acc", needs: str | None = None) -> None:
+        self.metric, self.needs = metric, needs
+
+    def check(self, axes: Sequence[Axis]) -> None:
+        names = [axis.name for axis in axes]
+        if self.needs is not None and self.needs not in names:
+            raise ValueError(f"Best needs the axis {self.needs!r}, the study has {names}")
+
+    def __call__(self, findings: Findings) -> dict[str, Any]:
+        means = {cell: findings.mean(cell, self.metric).mean for cell in findings.cells}
+        best = max(means, key=lambda cell: means[cell])
+        ended = len(findings.table["seed"])
+        return {"best": best, "means": means, "text": [f"best of {ended} runs: {best}"]}
+
+    def figures(self, findings: Findings) -> dict[str, Figure]:
+        figure = Figure()
+        figure.add_subplot().bar(findings.cells, list(range(len(findings.cells))))
+        return {"best of all": figure}
+
+
+def plain_number(size: int = 3) -> int:
+    """Nothing that could be called."""
+    return size

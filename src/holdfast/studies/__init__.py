@@ -1,3 +1,4 @@
+from holdfast.studies.analysis import Analysis as Analysis
 from holdfast.studies.axes import Axis as Axis
 from holdfast.studies.axes import Choice as Choice
 from holdfast.studies.executor import Executor as Executor

@@ -1,8 +1,8 @@
 """What a study found: means over its seeds with their intervals, and differences."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Findings:
         seeds: that each cell was planned with.
         metrics: the ones to show; empty for accuracy and forgetting, or losses for regression.
         table: a row a run that has ended (see `holdfast.studies.table.row`).
+        analysis: what the study's `Analysis` said of them; empty without one.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Findings:
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
     table: Table
+    analysis: Mapping[str, Any] = field(default_factory=dict)
 
     def values(self, cell: str, metric: str) -> dict[int, float]:
         """The known values of a metric in a cell, by seed.
@@ -145,6 +147,7 @@ class Findings:
                 "resamples": RESAMPLES,
             },
             "cells": [self._cell(cell) for cell in self.cells],
+            **({"analysis": dict(self.analysis)} if self.analysis else {}),
         }
 
     def save(self, folder: Path) -> None:
@@ -184,10 +187,13 @@ class Findings:
             tuple(found["seeds"]),
             tuple(found["metrics"]),
             read_table(Path(folder) / "table.parquet"),
+            found.get("analysis", {}),
         )
 
     def __str__(self) -> str:
-        return f"{self.name}\n{self.text()}"
+        said = self.analysis.get("text", [])
+        lines = [said] if isinstance(said, str) else said
+        return "\n".join([self.name, self.text(), *(["", *map(str, lines)] if lines else [])])
 
     @property
     def shown(self) -> tuple[str, ...]:

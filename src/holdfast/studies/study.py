@@ -10,6 +10,7 @@ import yaml
 from holdfast.config import Config, read_config
 from holdfast.records.files import write_atomic
 from holdfast.signatures import check_keys, nearest
+from holdfast.studies.analysis import Analysis, analysed, make_analysis
 from holdfast.studies.axes import Axis, read_axes
 from holdfast.studies.engine import carry_out, known_rows
 from holdfast.studies.executor import Executor, Serial
@@ -37,6 +38,8 @@ class Study:
         name: of the study.
         metrics: names of `Record.metrics`, ``seconds`` or ``cpu_seconds`` to show; the table and
             the findings hold all.
+        analysis: what to ask of the runs beyond means: ``richness`` or the import path of an
+            `Analysis` of your own, or a mapping of such a ``name`` and options.
         workers: number of processes; one a core by default, 1 runs all in this process.
 
     Raises:
@@ -49,6 +52,7 @@ class Study:
     seeds: int | Sequence[int] = 5
     name: str = "study"
     metrics: Sequence[str] = ()
+    analysis: str | Config | None = None
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -69,7 +73,7 @@ class Study:
                 )
         if self.workers is not None and (type(self.workers) is not int or self.workers < 1):
             raise ValueError(f"workers must be a positive integer, got {self.workers!r}")
-        read_axes(self.grid, self.variants)
+        self.analyst()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Study":
@@ -102,6 +106,15 @@ class Study:
     def axes(self) -> tuple[Axis, ...]:
         """What is varied."""
         return read_axes(self.grid, self.variants)
+
+    def analyst(self) -> Analysis | None:
+        """The analysis, if there is one.
+
+        Raises:
+            ValueError: it is not known, or has no use for the axes.
+        """
+        axes = self.axes
+        return None if self.analysis is None else make_analysis(self.analysis, axes)
 
     def cells(self) -> tuple[Cell, ...]:
         """All combinations, resolved.
@@ -164,6 +177,10 @@ class Study:
             )
             if findings.table:
                 findings.save(folder)
+                analyst = self.analyst()
+                if analyst is not None:
+                    findings = analysed(analyst, findings)
+                    findings.save(folder)
         return findings
 
     def _seeds(self) -> tuple[int, ...]:
