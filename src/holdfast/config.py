@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from holdfast.data.catalog import Place, load
+from holdfast.data.shrink import shrunk
 from holdfast.data.split import Dataset
 from holdfast.methods.method import Method
 from holdfast.nets.learner import HeadKind, Learner, build_learner
@@ -233,7 +234,11 @@ def fresh_learner(config: Config, stream: Stream) -> Learner:
     """
     seed: int = config["seed"]
     backbone = make_part("net", config["net"], input_shape=stream.input_shape, seed=seed)
-    return build_learner(backbone, stream, config["heads"], seed)
+    if config["richness"] is None:
+        return build_learner(backbone, stream, config["heads"], seed)
+    options = Richness(**typed_options("richness", Richness, config["richness"]))
+    learner = build_learner(backbone, stream, config["heads"], seed, options.readout_bias)
+    return apply(learner, options, seed)
 
 
 def _trained_part(config: Config) -> tuple[Stream, Learner]:
@@ -242,6 +247,20 @@ def _trained_part(config: Config) -> tuple[Stream, Learner]:
     if config["order"] is not None:
         stream = stream.reordered(config["order"])
     return stream, fresh_learner(config, stream)
+
+
+def _resolve_richness(options: Any) -> Config | None:
+    """The options of the parametrization, or None for the net as it is made.
+
+    A name alone is that of the parametrization.
+    """
+    if options is None:
+        return None
+    given = {"parametrization": options} if isinstance(options, str) else options
+    typed = typed_options("richness", Richness, given)
+    Richness(**typed)
+    resolved: Config = _plain(typed)
+    return resolved
 
 
 def _resolve_part(kind: str, part: Any) -> Config:
@@ -346,8 +365,9 @@ def _dataset(name: str) -> Callable[..., Dataset]:
         per_class: int | None = None,
         fraction: float | None = None,
         subset_seed: int = 0,
+        shrink: int = 1,
     ) -> Dataset:
-        whole = load(name, source)
+        whole = shrunk(load(name, source), shrink)
         if per_class is None and fraction is None:
             return whole
         return whole.subset(per_class=per_class, fraction=fraction, seed=subset_seed)

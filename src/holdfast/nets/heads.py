@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from holdfast.nets.scaled import Readout, linear, scale
+
 Features = Float[Tensor, "n width"]
 TaskIds = int | Int64[Tensor, " n"] | None
 
@@ -20,13 +22,16 @@ class Head(nn.Module):
     """
 
     width: int
+    readout: Readout = Readout()
+    """How rows start and count; set by a parametrization."""
 
     def accommodate(
         self, index: int, classes: Sequence[int], generator: torch.Generator | None = None
     ) -> None:
         """Make room for the task at position `index` of the stream; known classes are left alone.
 
-        New rows start as `torch.nn.Linear` does: weight and bias uniform in +-1/sqrt(width).
+        New rows start as `readout` says, by default as `torch.nn.Linear` does: weight and bias
+        uniform in +-1/sqrt(width).
         """
         raise NotImplementedError
 
@@ -53,6 +58,7 @@ class SharedHead(Head):
     Args:
         width: of the features.
         classes: class labels in the order of their columns, or the number of regression outputs.
+        bias: whether the layer has one.
 
     Raises:
         ValueError: no classes, or a repeated one.
@@ -60,7 +66,7 @@ class SharedHead(Head):
 
     known: Tensor
 
-    def __init__(self, width: int, classes: Sequence[int] | int) -> None:
+    def __init__(self, width: int, classes: Sequence[int] | int, bias: bool = True) -> None:
         super().__init__()
         self.width = _checked_width(width)
         labels = [] if isinstance(classes, int) else [int(c) for c in classes]
@@ -68,7 +74,7 @@ class SharedHead(Head):
         if outputs < 1:
             raise ValueError(f"classes must name at least one class or output, got {classes}")
         _check_unique(labels)
-        self.linear = nn.Linear(width, outputs)
+        self.linear = nn.Linear(width, outputs, bias=bias)
         self.register_buffer("known", torch.tensor(labels, dtype=torch.int64))
 
     def accommodate(
@@ -108,15 +114,20 @@ class SharedHead(Head):
 
 
 class GrowingHead(Head):
-    """One linear layer with a row for each class seen so far, in order of arrival."""
+    """One linear layer with a row for each class seen so far, in order of arrival.
+
+    Args:
+        width: of the features.
+        bias: whether the rows have one.
+    """
 
     known: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, bias: bool = True) -> None:
         super().__init__()
         self.width = _checked_width(width)
         self.weight = nn.Parameter(torch.empty(0, width))
-        self.bias = nn.Parameter(torch.empty(0))
+        self.bias = nn.Parameter(torch.empty(0)) if bias else None
         self.register_buffer("known", torch.empty(0, dtype=torch.int64))
 
     def accommodate(
@@ -127,17 +138,19 @@ class GrowingHead(Head):
         new = [int(c) for c in classes if c not in set(self.known.tolist())]
         if not new:
             return
-        rows, offsets = _linear_init(len(new), self.width, generator)
+        rows, offsets = self.readout.draw(len(new), self.width, generator)
         self.weight = nn.Parameter(torch.cat([self.weight.data, rows.to(self.weight)]))
-        self.bias = nn.Parameter(torch.cat([self.bias.data, offsets.to(self.bias)]))
+        if self.bias is not None:
+            self.bias = nn.Parameter(torch.cat([self.bias.data, offsets.to(self.bias)]))
         self.known = torch.cat([self.known, torch.tensor(new).to(self.known)])
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw all rows anew from torch's global generator, as new ones start; columns stay."""
-        rows, offsets = _linear_init(len(self.known), self.width, None)
+        rows, offsets = self.readout.draw(len(self.known), self.width, None)
         self.weight.copy_(rows)
-        self.bias.copy_(offsets)
+        if self.bias is not None:
+            self.bias.copy_(offsets)
 
     def knows(self, index: int, classes: Sequence[int]) -> bool:
         """Whether all these classes have rows."""
@@ -153,14 +166,15 @@ class GrowingHead(Head):
 
     def forward(self, features: Features, task: TaskIds = None) -> Float[Tensor, "n known"]:
         """Logits of all classes seen so far; `task` is ignored."""
-        return nn.functional.linear(features, self.weight, self.bias)
+        return linear(features, self.weight, self.bias, self.readout.multiplier)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         known = state.get(prefix + "known")
         if known is not None and len(known) != len(self.known):
             self.known = self.known.new_empty(len(known))
             self.weight = nn.Parameter(self.weight.data.new_empty(len(known), self.width))
-            self.bias = nn.Parameter(self.bias.data.new_empty(len(known)))
+            if self.bias is not None:
+                self.bias = nn.Parameter(self.bias.data.new_empty(len(known)))
         super()._load_from_state_dict(state, prefix, *rest)
 
 
@@ -170,13 +184,17 @@ class TaskHeads(Head):
     For a batch that mixes tasks the logits have as many columns as the widest head; a row's
     columns past its own head's hold -inf, which cross-entropy and softmax take for what they are:
     impossible.
+
+    Args:
+        width: of the features.
+        bias: whether the layers have one.
     """
 
     place: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, bias: bool = True) -> None:
         super().__init__()
-        self.width = _checked_width(width)
+        self.width, self.bias = _checked_width(width), bias
         self.heads = nn.ModuleDict()
         # Empty: it tells the first head the dtype and device the module was moved to.
         self.register_buffer("place", torch.empty(0), persistent=False)
@@ -200,10 +218,13 @@ class TaskHeads(Head):
 
     def _new_head(self, classes: list[int], generator: torch.Generator | None) -> SharedHead:
         with torch.random.fork_rng(devices=[]):
-            head = SharedHead(self.width, classes)
-        rows, offsets = _linear_init(len(classes), self.width, generator)
+            head = SharedHead(self.width, classes, self.bias)
+        rows, offsets = self.readout.draw(len(classes), self.width, generator)
         head.linear.weight.data.copy_(rows)
-        head.linear.bias.data.copy_(offsets)
+        if self.bias:
+            head.linear.bias.data.copy_(offsets)
+        if self.readout.scaling is not None:
+            scale(head.linear, self.readout.multiplier, self.readout.scaling)
         return head.to(self.place)
 
     def _head(self, index: int) -> SharedHead:
@@ -252,14 +273,14 @@ class TaskHeads(Head):
             raise ValueError(f"tasks {strangers[:5]} do not exist: heads are there for {order}")
         heads = [self._head(i).linear for i in order]
         weight = torch.cat([h.weight for h in heads])
-        bias = torch.cat([h.bias for h in heads])
+        bias = torch.cat([h.bias for h in heads]) if self.bias else None
         sizes = torch.tensor([h.out_features for h in heads], device=task.device)
         slot = torch.searchsorted(torch.tensor(order, device=task.device), task)
         offset = torch.cumsum(sizes, 0) - sizes
         column = torch.arange(int(sizes.max()), device=task.device)
         there = column < sizes[slot, None]
         index = (offset[slot, None] + column).where(there, 0)
-        logits = nn.functional.linear(features, weight, bias).gather(1, index)
+        logits = linear(features, weight, bias, self.readout.multiplier).gather(1, index)
         return logits.masked_fill(~there, -math.inf)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -271,12 +292,6 @@ class TaskHeads(Head):
                     # Its own generator: the draws are overwritten, the global state must not move.
                     self.heads[str(index)] = self._new_head(known.tolist(), torch.Generator())
         super()._load_from_state_dict(state, prefix, *rest)
-
-
-def _linear_init(rows: int, width: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    bound = 1 / math.sqrt(width)
-    weight = torch.empty(rows, width).uniform_(-bound, bound, generator=generator)
-    return weight, torch.empty(rows).uniform_(-bound, bound, generator=generator)
 
 
 def _columns(y: Tensor, known: Tensor, owner: str) -> Tensor:

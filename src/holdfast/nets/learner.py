@@ -73,12 +73,16 @@ class Learner(nn.Module):
 
 
 def build_learner(
-    backbone: nn.Module, stream: Stream, heads: HeadKind = "auto", seed: int = 0
+    backbone: nn.Module,
+    stream: Stream,
+    heads: HeadKind = "auto",
+    seed: int = 0,
+    bias: bool = True,
 ) -> Learner:
     """A learner for a stream, its width measured by passing one sample through the backbone.
 
     ``heads="auto"`` takes a head a task for task-incremental streams, a growing head for
-    class-incremental and a shared one for domain-incremental.
+    class-incremental and a shared one for domain-incremental. `bias` is whether heads have one.
 
     Raises:
         ValueError: the backbone does not give (n, width) features for the stream's inputs, or
@@ -99,21 +103,21 @@ def build_learner(
             "heads must be 'growing' or 'shared' in a class_incremental stream, where the task is "
             "unknown at test time; got 'per_task'"
         )
-    return Learner(backbone, _head(heads, width, stream, seed))
+    return Learner(backbone, _head(heads, width, stream, seed, bias))
 
 
-def _head(kind: HeadKind, width: int, stream: Stream, seed: int) -> Head:
+def _head(kind: HeadKind, width: int, stream: Stream, seed: int, bias: bool) -> Head:
     if kind == "growing":
-        return GrowingHead(width)
+        return GrowingHead(width, bias)
     if kind == "per_task":
-        return TaskHeads(width)
+        return TaskHeads(width, bias)
     if kind != "shared":
         raise ValueError(f"heads must be auto, shared, growing or per_task, got {kind!r}")
     outputs: Sequence[int] | int = (
         int(stream[0].test.y.shape[1]) if stream.is_regression else sorted(stream.classes)
     )
     with seeded(seed, "head"):
-        return SharedHead(width, outputs)
+        return SharedHead(width, outputs, bias)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from holdfast.nets.scaled import Scaling, draw
 from holdfast.seeds import seeded
 
 
@@ -46,6 +47,10 @@ def redraw(module: nn.Module, seed: int, *purpose: str | int) -> None:
 
 def _reset(module: nn.Module) -> None:
     if _frozen(module):
+        return
+    scaling = getattr(module, "scaling", None)
+    if isinstance(scaling, Scaling) and scaling.std is not None:
+        draw(module)
         return
     for name in _RESETS:
         if callable(reset := getattr(module, name, None)):

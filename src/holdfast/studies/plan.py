@@ -12,7 +12,7 @@ from holdfast.studies.axes import VARIANTS, Axis, Choice, Field
 from holdfast.training.loop import Loop
 from holdfast.training.run import fingerprint
 
-_TRAINED = ("stream", "order", "net", "heads")
+_TRAINED = ("stream", "order", "net", "heads", "richness")
 
 
 @dataclass(frozen=True)

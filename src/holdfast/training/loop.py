@@ -15,6 +15,7 @@ from holdfast.nets.learner import Learner
 from holdfast.probes.probe import Probe
 from holdfast.records.files import EventLog
 from holdfast.records.record import Record
+from holdfast.richness.rates import check_weight_decay, is_parametrized, rates
 from holdfast.seeds import derive, generator
 from holdfast.starts.start import Start
 from holdfast.streams.batches import Batch
@@ -30,6 +31,7 @@ from holdfast.training.learner_state import learner_state, restore_learner
 from holdfast.training.losses import criterion
 from holdfast.training.optimizers import (
     build_optimizer,
+    by_rate,
     carry_state,
     load_optimizer_state,
     optimizer_state,
@@ -86,6 +88,9 @@ class Loop:
         self.optimizer: Optimizer | None = None
         self.optimized: list[str] = []
         self.clock, self.saved_at = Clock(), time.monotonic()
+        rates(learner, training.optimizer)
+        parametrized = is_parametrized(learner)
+        check_weight_decay(training.optimizer, training.weight_decay, parametrized)
         if whole:
             method.check(learner, stream)
             self.evaluator = Evaluator(stream, training, self.device)
@@ -201,7 +206,9 @@ class Loop:
         self._checkpoint()
 
     def _new_optimizer(self, parameters: dict[str, nn.Parameter]) -> Optimizer:
-        optimizer = build_optimizer(parameters, self.training)
+        factors = rates(self.learner, self.training.optimizer)
+        parameters = by_rate(parameters, factors)
+        optimizer = build_optimizer(parameters, self.training, factors)
         if self.optimizer is not None and not self.training.reset_optimizer:
             carry_state(self.optimizer, self.optimized, optimizer, parameters)
         self.optimizer, self.optimized = optimizer, list(parameters)
@@ -225,7 +232,7 @@ class Loop:
         for batch in context.source.epoch(training.batch_size, order, self.step):
             if training.schedule != "constant":
                 for group in optimizer.param_groups:
-                    group["lr"] = self._lr(self.step)
+                    group["lr"] = self._lr(self.step) * group["factor"]
             for p in parameters:
                 p.grad = None
             loss, logits = self._loss(batch, context)

@@ -1,6 +1,7 @@
 """Optimizers over the learner's trainable parameters, and how their state outlives a task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,8 +16,27 @@ def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad and p.numel() > 0}
 
 
-def build_optimizer(parameters: dict[str, nn.Parameter], training: Training) -> Optimizer:
+def by_rate(
+    parameters: dict[str, nn.Parameter], factors: Mapping[str, float]
+) -> dict[str, nn.Parameter]:
+    """The parameters in the order an optimizer over groups of one rate holds them."""
+    order = list(dict.fromkeys(factors.get(name, 1.0) for name in parameters))
+    return dict(sorted(parameters.items(), key=lambda item: order.index(factors.get(item[0], 1.0))))
+
+
+def build_optimizer(
+    parameters: dict[str, nn.Parameter],
+    training: Training,
+    factors: Mapping[str, float] = MappingProxyType({}),
+) -> Optimizer:
     """The optimizer `training` names, in torch's fused form where the parameters allow it.
+
+    Args:
+        parameters: to train, by name, in the order of `by_rate`.
+        training: the options.
+        factors: on the learning rate of each parameter, 1 where there is none; kept in the groups
+            as ``factor``. The weight decay is divided by it, so that a step shrinks all weights
+            alike.
 
     Raises:
         ValueError: there is nothing to train.
@@ -24,7 +44,19 @@ def build_optimizer(parameters: dict[str, nn.Parameter], training: Training) -> 
     if not parameters:
         raise ValueError("the learner has no parameters that require a gradient")
     values = list(parameters.values())
-    options: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
+    own: dict[float, list[nn.Parameter]] = {}
+    for name, p in parameters.items():
+        own.setdefault(factors.get(name, 1.0), []).append(p)
+    groups = [
+        {
+            "params": of_one_rate,
+            "lr": training.lr * factor,
+            "weight_decay": training.weight_decay / factor,
+            "factor": factor,
+        }
+        for factor, of_one_rate in own.items()
+    ]
+    options: dict[str, Any] = {"lr": training.lr}
     # The fused form on the CPU walks memory, whatever the strides of gradient and state: they are
     # sure to be alike where the parameter is contiguous alone.
     options["fused"] = all(
@@ -33,7 +65,7 @@ def build_optimizer(parameters: dict[str, nn.Parameter], training: Training) -> 
     )
     match training.optimizer:
         case "sgd":
-            sgd = SGD(values, momentum=training.momentum, **options)
+            sgd = SGD(groups, momentum=training.momentum, **options)
             if training.momentum > 0:
                 # As the first step would; the fused form cannot take some buffers and not others,
                 # which happens when a head gets its first gradient late.
@@ -41,9 +73,9 @@ def build_optimizer(parameters: dict[str, nn.Parameter], training: Training) -> 
                     sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
             return sgd
         case "adam":
-            return Adam(values, betas=training.betas, **options)
+            return Adam(groups, betas=training.betas, **options)
         case "adamw":
-            return AdamW(values, betas=training.betas, **options)
+            return AdamW(groups, betas=training.betas, **options)
 
 
 def carry_state(
@@ -57,7 +89,8 @@ def carry_state(
     A parameter that grew along its first dimension keeps the state of its old rows; that of the
     new rows is zero. One that changed otherwise starts anew.
     """
-    kept = dict(zip(old_names, old.param_groups[0]["params"], strict=True))
+    held = [p for group in old.param_groups for p in group["params"]]
+    kept = dict(zip(old_names, held, strict=True))
     for name, parameter in parameters.items():
         before = kept.get(name)
         if before is not None and before in old.state and _fits(before, parameter):

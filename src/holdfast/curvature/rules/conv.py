@@ -4,9 +4,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from holdfast.curvature.registry import rule
-from holdfast.curvature.rules.linear import outer_squares
+from holdfast.curvature.rules.linear import outer_squares, scaled_squares
+from holdfast.nets.scaled import ScaledConv1d, ScaledConv2d, ScaledConv3d
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+ScaledConvolution = ScaledConv1d | ScaledConv2d | ScaledConv3d
 
 
 @rule(nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -20,6 +22,14 @@ def convolution(
         "weight": weight.view_as(layer.weight),
         "bias": grads.sum(dim=3).square().sum(dim=(0, 1)),
     }
+
+
+@rule(ScaledConv1d, ScaledConv2d, ScaledConv3d)
+def scaled_convolution(
+    layer: ScaledConvolution, inputs: tuple[Tensor, ...], grads: Float[Tensor, "k n outputs *space"]
+) -> dict[str, Tensor]:
+    """The weight's gradients are those of a plain layer times the multiplier."""
+    return scaled_squares(convolution(layer, inputs, grads), layer.multiplier)
 
 
 def _windows(

@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from holdfast.curvature.registry import rule
+from holdfast.curvature.rules.linear import scaled_squares
+from holdfast.nets.scaled import ScaledEmbedding
 
 
 @rule(nn.Embedding)
@@ -28,3 +30,13 @@ def embedding(
     if layer.padding_idx is not None:
         total[layer.padding_idx] = 0
     return {"weight": total}
+
+
+@rule(ScaledEmbedding)
+def scaled_embedding(
+    layer: ScaledEmbedding,
+    inputs: tuple[Tensor, ...],
+    grads: Float[Tensor, "k n *positions width"],
+) -> dict[str, Tensor]:
+    """The gradients of a plain layer times the multiplier."""
+    return scaled_squares(embedding(layer, inputs, grads), layer.multiplier)

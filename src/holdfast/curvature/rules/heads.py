@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from holdfast.curvature.registry import rule
-from holdfast.curvature.rules.linear import linear_squares
+from holdfast.curvature.rules.linear import linear_squares, scaled_squares
 from holdfast.nets.heads import GrowingHead, TaskHeads
 
 
@@ -15,7 +15,7 @@ def growing_head(
     head: GrowingHead, inputs: tuple[Any, ...], grads: Float[Tensor, "k n outputs"]
 ) -> dict[str, Tensor]:
     """A linear layer."""
-    return linear_squares(inputs[0], grads)
+    return scaled_squares(linear_squares(inputs[0], grads), head.readout.multiplier)
 
 
 @rule(TaskHeads)
@@ -29,7 +29,8 @@ def task_heads(
         return squares
     for index in heads.tasks:
         rows, layer = task == index, f"heads.{index}.linear"
-        outputs = len(heads.get_parameter(f"{layer}.bias"))
+        outputs = len(heads.get_parameter(f"{layer}.weight"))
         own = linear_squares(features[rows], grads[:, rows, :outputs])
+        own = scaled_squares(own, heads.readout.multiplier)
         squares |= {f"{layer}.{name}": value for name, value in own.items()}
     return squares

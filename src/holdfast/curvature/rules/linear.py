@@ -5,9 +5,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from holdfast.curvature.registry import rule
+from holdfast.nets.scaled import ScaledLinear
 
 _ELEMENTS = 1 << 18
 """Entries of a temporary: few enough to stay in a cache."""
+
+
+@rule(ScaledLinear)
+def scaled_linear(
+    layer: ScaledLinear, inputs: tuple[Tensor, ...], grads: Float[Tensor, "k n *positions outputs"]
+) -> dict[str, Tensor]:
+    """For y = m W x + b the weight's gradients are m times those of a plain layer."""
+    return scaled_squares(linear_squares(inputs[0], grads), layer.multiplier)
+
+
+def scaled_squares(squares: dict[str, Tensor], multiplier: float) -> dict[str, Tensor]:
+    """Squared gradients of a layer, for one whose weight is multiplied by a number."""
+    return {**squares, "weight": squares["weight"] * multiplier**2}
 
 
 @rule(nn.Linear)

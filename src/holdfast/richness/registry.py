@@ -1,0 +1,103 @@
+"""What a parametrization must know of a layer type, and of a block with residual branches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A layer whose parameters are one weight, and vectors.
+
+    Args:
+        fan_in: number of terms in the sum behind one output; `None` for a table of rows, of which
+            one is chosen: it counts with multiplier 1.
+        fan_out: the layer's width.
+        weight: name of the parameter.
+    """
+
+    fan_in: int | None
+    fan_out: int
+    weight: str = "weight"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A layer whose parameters are vectors alone: gains, biases, learned tokens.
+
+    They start as the layer itself draws them and move with the rate of vectors.
+    """
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The residual branches of a block.
+
+    Args:
+        ends: names, within the block, of the modules whose outputs are added to the residual
+            stream; each counts as one branch.
+        inside: names of the modules whose parameters are in a branch; empty for the whole block.
+    """
+
+    ends: tuple[str, ...]
+    inside: tuple[str, ...] = field(default=())
+
+
+Description = Matrix | Vectors
+LayerRule = Callable[[Any], Description]
+BranchRule = Callable[[Any], Branches]
+
+_L = TypeVar("_L", bound=LayerRule)
+_B = TypeVar("_B", bound=BranchRule)
+_layers: dict[type[nn.Module] | str, LayerRule] = {}
+_blocks: dict[type[nn.Module] | str, BranchRule] = {}
+
+
+def layer_rule(*kinds: type[nn.Module] | str) -> Callable[[_L], _L]:
+    """Register the decorated function as the rule of these layer types.
+
+    It is given a layer of such a type and says what its own parameters are: `Matrix` or `Vectors`.
+    A matrix layer must be linear in its first argument, which is multiplied before the layer is
+    called, unless it is one of those that `holdfast.nets.scaled` has a scaled form of.
+
+    Args:
+        kinds: classes, or their full names (``package.module.Class``) where importing them is too
+            much to ask. A rule holds for the exact type; a new one replaces the old.
+    """
+
+    def register(function: _L) -> _L:
+        for kind in kinds:
+            _layers[kind] = function
+        return function
+
+    return register
+
+
+def branch_rule(*kinds: type[nn.Module] | str) -> Callable[[_B], _B]:
+    """Register the decorated function as what finds the `Branches` of blocks of these types."""
+
+    def register(function: _B) -> _B:
+        for kind in kinds:
+            _blocks[kind] = function
+        return function
+
+    return register
+
+
+def describe_layer(layer: nn.Module) -> Description | None:
+    """What the rule of this layer's type says, if there is one."""
+    rule = _found(_layers, layer)
+    return None if rule is None else rule(layer)
+
+
+def find_branches(block: nn.Module) -> Branches | None:
+    """The branches of this block, if its type has a rule."""
+    rule = _found(_blocks, block)
+    return None if rule is None else rule(block)
+
+
+def _found(rules: dict[type[nn.Module] | str, Any], module: nn.Module) -> Any:
+    kind = type(module)
+    return rules.get(kind) or rules.get(f"{kind.__module__}.{kind.__qualname__}")
