@@ -3,6 +3,7 @@ from holdfast.data.catalog import available as available
 from holdfast.data.catalog import load as load
 from holdfast.data.embedded import digits as digits
 from holdfast.data.normalize import Normalize as Normalize
+from holdfast.data.shrink import shrunk as shrunk
 from holdfast.data.split import Dataset as Dataset
 from holdfast.data.split import Split as Split
 from holdfast.data.stratify import stratified as stratified
