@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 from holdfast.data.catalog import Place, load
 from holdfast.data.shrink import shrunk
-from holdfast.data.shrink import shrunk
 from holdfast.data.split import Dataset
 from holdfast.methods.method import Method
 from holdfast.nets.learner import HeadKind, Learner, build_learner
