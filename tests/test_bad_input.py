@@ -429,7 +429,7 @@ def test_a_foreign_checkpoint(complete: Path, refused: Refused) -> None:
         "pickle": b"\x80\x04\x95",
         "later": (complete / "checkpoint" / "state.safetensors")
         .read_bytes()
-        .replace(b"holdfast-checkpoint-1", b"holdfast-checkpoint-9"),
+        .replace(b"holdfast-checkpoint-2", b"holdfast-checkpoint-9"),
     }
     for name, data in foreign.items():
         shutil.copytree(complete, name)

@@ -52,7 +52,7 @@ def test_names_of_features_and_kind_of_labels_are_kept(tmp_path):
 
 def test_the_file_holds_tensors_and_json(saved):
     with safe_open(saved, framework="np") as file:
-        assert set(file.metadata()) == {"format", "tree"}
+        assert set(file.metadata()) == {"format", "checksum", "tree"}
         assert any(key.endswith("learner/heads.weight") for key in file.keys())  # noqa: SIM118
 
 

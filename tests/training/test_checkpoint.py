@@ -4,6 +4,7 @@ import ast
 import errno
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -175,24 +176,61 @@ def test_random_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, junk
         load_checkpoint(path)
 
 
+def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    """But for those of the spaces that fill the header up, which say nothing."""
+    path = tmp_path / "x"
+    tree = {
+        "weight": torch.tensor([[0.5, -2.0, 3.0]]),
+        "count": torch.tensor(3),
+        "mask": torch.tensor([True, False]),
+        "lr": 0.1,
+        "nan": math.nan,
+    }
+    save_checkpoint(path, tree)
+    whole = path.read_bytes()
+    harmless = 0
+    for place in range(len(whole)):
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            try:
+                assert equal(tree, load_checkpoint(path))
+                harmless += 1
+            except ValueError as error:
+                assert re.search("x is (truncated|damaged|no checkpoint)", str(error))  # noqa: PT017
+    header = int.from_bytes(whole[:8], "little")
+    padding = header - len(whole[8 : 8 + header].rstrip(b" "))
+    assert harmless <= 8 * padding
+
+
+def test_a_flipped_bit_of_a_large_tensor_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    save_checkpoint(path, {"a": torch.zeros(1000), "b": [torch.ones(3)]})
+    damaged = bytearray(path.read_bytes())
+    damaged[-2000] ^= 16
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"x is damaged: .* not match its checksum; put back a"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize(
-    "metadata",
+    ("metadata", "message"),
     [
-        None,
-        {"format": "pt"},
-        {"format": "holdfast-checkpoint-0", "tree": "{}"},
-        {"format": "holdfast-checkpoint-1"},
-        {"format": "holdfast-checkpoint-1", "tree": "{"},
-        {"format": "holdfast-checkpoint-1", "tree": "[]"},
-        {"format": "holdfast-checkpoint-1", "tree": '{"a": {"__tensor__": "none"}}'},
-        {"format": "holdfast-checkpoint-1", "tree": '{"a": {"__tensor__": [1]}}'},
-        {"format": "holdfast-checkpoint-1", "tree": '{"a": {"__float__": "x"}}'},
+        (None, "no checkpoint of this version: its format is None"),
+        ({"format": "pt"}, "no checkpoint of this version: its format is 'pt'"),
+        ({"format": "holdfast-checkpoint-1", "tree": "{}"}, "expected 'holdfast-checkpoint-2'"),
+        ({"format": "holdfast-checkpoint-2"}, "damaged"),
+        ({"format": "holdfast-checkpoint-2", "tree": "{}"}, "damaged"),
+        ({"format": "holdfast-checkpoint-2", "tree": "{}", "checksum": "0"}, "damaged"),
     ],
 )
-def test_foreign_files_are_refused(metadata: dict[str, str] | None, tmp_path: Path) -> None:
+def test_foreign_files_are_refused(
+    metadata: dict[str, str] | None, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "x"
     save_file({"w": torch.ones(2)}, path, metadata)
-    with pytest.raises(ValueError, match=r"x is .*(no checkpoint|damaged)"):
+    with pytest.raises(ValueError, match=f"x is .*{message}"):
         load_checkpoint(path)
 
 

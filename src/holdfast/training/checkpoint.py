@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +16,7 @@ from holdfast.records.files import write_atomic
 FILE = Path("checkpoint", "state.safetensors")
 """The checkpoint in the folder of a run."""
 
-FORMAT = "holdfast-checkpoint-1"
+FORMAT = "holdfast-checkpoint-2"
 _TENSOR, _FLOAT = "__tensor__", "__float__"
 
 Tree = dict[str, Any]
@@ -30,8 +31,9 @@ def save_checkpoint(path: Path, tree: Tree) -> None:
         OSError: the file could not be written; an earlier checkpoint is untouched.
     """
     tensors: dict[str, Tensor] = {}
-    skeleton = _pack(tree, "", tensors)
-    metadata = {"format": FORMAT, "tree": json.dumps(skeleton, allow_nan=False)}
+    skeleton = json.dumps(_pack(tree, "", tensors), allow_nan=False)
+    checksum = _checksum(skeleton, tensors)
+    metadata = {"format": FORMAT, "checksum": checksum, "tree": skeleton}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, save(tensors, metadata))
 
@@ -58,13 +60,23 @@ def load_checkpoint(path: Path) -> Tree:
             f"{path} is no checkpoint of this version: its format is "
             f"{metadata.get('format')!r}, expected {FORMAT!r}"
         )
-    try:
-        tree: Tree = _unpack(json.loads(metadata["tree"]), tensors)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: it holds no tree of tensors ({error})") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path} is damaged: it holds no tree of tensors")
+    skeleton = metadata.get("tree", "")
+    if _checksum(skeleton, tensors) != metadata.get("checksum"):
+        raise ValueError(
+            f"{path} is damaged: what it holds does not match its checksum; put back a copy of it, "
+            "or begin again in another folder"
+        )
+    tree: Tree = _unpack(json.loads(skeleton), tensors)
     return tree
+
+
+def _checksum(skeleton: str, tensors: dict[str, Tensor]) -> str:
+    """CRC-32 of the tree and of name, kind, shape and bytes of each tensor, in hexadecimal."""
+    found = crc32(skeleton.encode())
+    for name, tensor in sorted(tensors.items()):
+        found = crc32(repr((name, tensor.dtype, tuple(tensor.shape))).encode(), found)
+        found = crc32(tensor.flatten().view(torch.uint8).numpy(), found)
+    return f"{found:08x}"
 
 
 def _pack(node: Any, place: str, tensors: dict[str, Tensor]) -> Any:
