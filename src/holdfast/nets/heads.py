@@ -51,6 +51,10 @@ class Head(nn.Module):
         """The class label of each logit column."""
         raise NotImplementedError
 
+    def extra_repr(self) -> str:
+        """How rows start and count, where a parametrization has set it."""
+        return "" if self.readout == Readout() else repr(self.readout)
+
 
 class SharedHead(Head):
     """One linear layer over a set of classes, or regression outputs, fixed from the start.
