@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from holdfast.config import resume, run_config
     from holdfast.estimator import ContinualClassifier
     from holdfast.studies.study import Study
+    from holdfast.trained import load_learner
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "ContinualClassifier": "holdfast.estimator",
     "Study": "holdfast.studies.study",
+    "load_learner": "holdfast.trained",
     "resume": "holdfast.config",
     "run_config": "holdfast.config",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "build_learner",
     "digits",
     "load",
+    "load_learner",
     "resume",
     "run",
     "run_config",
