@@ -57,7 +57,11 @@ PARTS: dict[str, dict[str, str]] = {
         "agem": "holdfast.methods:AGEM",
     },
     "start": {"carry_on": "holdfast.starts:CarryOn", "fresh": "holdfast.starts:Fresh"},
-    "probe": {"effective_rank": "holdfast.probes:EffectiveRank"},
+    "probe": {
+        "effective_rank": "holdfast.probes:EffectiveRank",
+        "feature_movement": "holdfast.probes:FeatureMovement",
+        "tangent_kernel": "holdfast.probes:TangentKernel",
+    },
     "analysis": {},  # of a study
 }  # fmt: skip
 """Short names of the parts, by kind; anything else is taken for an import path."""

@@ -25,6 +25,8 @@ def effective_rank(features: Float[Tensor, "n d"]) -> float:
 class EffectiveRank:
     """Probe: `effective_rank` of the penultimate features of a batch, as ``effective_rank``."""
 
+    columns = ("effective_rank", "effective_rank.own")
+
     @torch.no_grad()
     def measure(self, learner: Learner, batch: Batch) -> dict[str, float]:
         """The effective rank of the features, the learner's mode as it is."""

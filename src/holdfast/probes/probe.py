@@ -14,9 +14,9 @@ LossKind = Literal["cross_entropy", "mse"]
 class Probe(Protocol):
     """A measurement on a fixed batch; it leaves the learner as it found it.
 
-    A run keeps what these find of a probe too, each of them optional: ``before`` (see `Before`),
-    ``state_dict`` and ``load_state_dict`` (see `Stateful`), and ``keys``, the names of its numbers,
-    by which the metrics of a study are checked before it starts.
+    It may have more: ``before`` (see `Before`), ``state_dict`` and ``load_state_dict`` (see
+    `Stateful`), and ``columns``, the names that its numbers get in the table of a study (see
+    `holdfast.records.probe_means`), by which the metrics of a study are checked before it starts.
     """
 
     def measure(self, learner: Learner, batch: Batch) -> dict[str, float]:
