@@ -18,7 +18,7 @@ from small_runs import (
 
 from holdfast.methods import AGEM, EWC, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
 from holdfast.nets.learner import Learner
-from holdfast.probes import EffectiveRank
+from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
 from holdfast.starts import Fresh, Start
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
@@ -88,6 +88,10 @@ def probes() -> tuple[EffectiveRank, Dice]:
     return EffectiveRank(), Dice()
 
 
+def remembering() -> tuple[FeatureMovement, TangentKernel]:
+    return FeatureMovement(), TangentKernel(samples=4, kernel_samples=3)
+
+
 SETUPS: dict[str, Setup] = {
     # every method, on a net with BatchNorm and dropout
     **{
@@ -127,6 +131,8 @@ SETUPS: dict[str, Setup] = {
     "seen": Setup(
         heads="shared", training={"evaluate_every": 1, "evaluate_tasks": "seen"}, probes=probes
     ),
+    "movement": Setup(net="noisy", probes=remembering),
+    "movement_per_task": Setup(SingleTask, "task_incremental", probes=remembering),
     "validation": Setup(stream={"validation": True}, training={"evaluate_on": "validation"}),
     "fresh": Setup(net="noisy", start=Fresh),
     "return": Setup(start=Return),
@@ -166,7 +172,7 @@ def test_cut_after_every_checkpoint(
     assert (out / "events.jsonl").read_bytes() == events
 
 
-@pytest.mark.parametrize("name", ["derpp_task", "adam_growing", "loader_own", "evaluations"])
+@pytest.mark.parametrize("name", ["derpp_task", "adam_growing", "loader_own", "evaluations", "movement"])
 def test_resumed_at_any_checkpoint(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
