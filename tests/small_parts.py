@@ -119,6 +119,13 @@ class Explodes(Method):
         return (loss * float("inf") if context.index == 1 else loss), logits
 
 
+class Weight:
+    """A probe that does not tell what it measures."""
+
+    def measure(self, learner: Learner, batch: Batch) -> dict[str, float]:
+        return {"norm": next(learner.parameters()).norm().item()}
+
+
 class Halts(Method):
     """Stands still after the given step of seed 1 while $HOLDFAST_TEST_HALT names a file.
 

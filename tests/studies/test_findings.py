@@ -1,5 +1,6 @@
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,6 +119,31 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         found.runs("x")
     with pytest.raises(ValueError, match="no metric 'x'"):
         found.text(["x"])
+
+
+def test_values_of_probes_are_metrics_too(tmp_path) -> None:
+    name = "P.moved.own"
+    found = findings({"a": {0: 1e-6, 1: 3e-6}, "b": {0: 250.0, 1: float("nan")}}, name)
+    assert found.mean("a", name) == pytest.approx((2e-6, 1e-6, 3e-6))
+    assert found.difference("b", "a", name).mean == pytest.approx(250.0)
+    assert found.text([name]).splitlines()[1].split() == ["a", "2", "2e-06", "[1e-06,", "3e-06]"]
+    found.save(tmp_path)
+    back = Findings.load(tmp_path)
+    assert back.text([name]) == found.text([name])
+    (cell, _) = loads((tmp_path / "findings.json").read_text())["cells"]
+    assert cell["metrics"][name] == {**found.mean("a", name)._asdict(), "runs": 2}
+    with pytest.raises(ValueError, match=r"no metric 'P.moved.won' .did you mean 'P.moved.own'"):
+        found.values("a", "P.moved.won")
+
+
+def test_a_value_that_no_run_has_yet_may_be_asked_for() -> None:
+    plain = findings({"a": {0: 0.5}})
+    found = replace(plain, metrics=("acc", "P.moved"))
+    assert found.values("a", "P.moved") == {}
+    assert found.text().splitlines()[1].split() == ["a", "1", "0.500", "-"]
+    assert found.to_dict()["cells"][0]["metrics"]["P.moved"]["runs"] == 0
+    with pytest.raises(ValueError, match=r"no metric 'P.moved'"):
+        plain.values("a", "P.moved")
 
 
 def test_the_text_shows_losses_where_there_are_no_accuracies() -> None:

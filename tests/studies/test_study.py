@@ -10,6 +10,7 @@ import yaml
 from study_cases import BASE, Counting, study
 
 import small_parts
+from holdfast.cli.plotting import study_figures
 from holdfast.config import run_config
 from holdfast.records.record import Record
 from holdfast.studies import Findings, Progress, Study, read_table
@@ -221,6 +222,51 @@ def test_a_config_and_its_file_make_the_same_study(tmp_path) -> None:
 def test_a_wrong_study_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Study.from_config({"base": BASE, **changes})
+
+
+PROBED = {**BASE, "probes": ["feature_movement", "small_parts:Weight"]}
+
+
+def test_values_of_probes_are_columns(tmp_path) -> None:
+    metrics = ["acc", "FeatureMovement.moved", "Weight.norm.own"]
+    of = study(base=PROBED, metrics=metrics, grid={"training.lr": [0.01, 0.1]})
+    found = of.run(tmp_path, Counting())
+    for i, run in enumerate(of.runs()):
+        means = Record.load(tmp_path / "runs" / found.table["hash"][i]).probe_means()
+        assert set(means) >= {*metrics[1:], "FeatureMovement.drift", "Weight.norm"}
+        assert {name: found.table[name][i] for name in means} == means
+        assert run.seed == found.table["seed"][i]
+    assert not np.isnan([found.mean(cell, "FeatureMovement.moved") for cell in found.cells]).any()
+    assert found.text().splitlines()[0].split() == ["training.lr", "runs", *metrics]
+    assert str(Findings.load(tmp_path)) == str(found)
+    figures = {path.name for path in study_figures(tmp_path, tmp_path / "figures")}
+    assert "FeatureMovement-moved-training-lr.png" in figures
+    # more of the study without probes: what is there stays, the rest is unknown
+    more = study(base=BASE, grid={"training.lr": [0.01, 0.5]}, seeds=1)
+    assert "FeatureMovement.moved" not in more.run(tmp_path, Counting()).table
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("FeatureMovement.mvoed", "did you mean 'FeatureMovement.moved'.*probes are set in base"),
+        ("FeatureMovement.moved.end", "holds 'FeatureMovement.moved.end', which no probe of"),
+        ("EffectiveRank.effective_rank", "which no probe of the study measures; they measure Fea"),
+        ("feature_movement.moved", "did you mean 'FeatureMovement.moved'"),
+    ],
+)
+def test_a_metric_that_no_probe_measures_is_refused(metric: str, message: str, tmp_path) -> None:
+    with pytest.raises(ValueError, match=message):
+        study(base=PROBED, metrics=[metric]).run(tmp_path / "out", Counting())
+    assert not (tmp_path / "out").exists()
+
+
+def test_probes_may_be_varied_and_need_not_tell_what_they_measure() -> None:
+    grid = {"probes": {"none": [], "one": ["effective_rank"]}}
+    study(grid=grid, metrics=["EffectiveRank.effective_rank.own"]).cells()
+    with pytest.raises(ValueError, match="no probe of the study measures; there are none; probes"):
+        study(metrics=["EffectiveRank.effective_rank"]).cells()
+    study(base=PROBED, metrics=["Weight.anything"]).cells()
 
 
 def test_a_study_needs_a_base() -> None:

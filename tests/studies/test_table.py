@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from holdfast.studies.table import read_table, table_of, write_table
+from holdfast.studies.table import measured_names, metric_names, read_table, table_of, write_table
 
 
 def test_a_table_comes_back_as_it_was_written(tmp_path) -> None:
@@ -20,6 +20,20 @@ def test_a_table_comes_back_as_it_was_written(tmp_path) -> None:
         np.testing.assert_array_equal(back[name], column)
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
     assert table_of([]) == {}
+
+
+def test_what_only_some_runs_have_is_unknown_of_the_others(tmp_path) -> None:
+    rows = [
+        {"cell": "a", "net.width": 2, "seed": 0, "error": ""},
+        {"cell": "a", "net.width": 2, "seed": 1, "error": "", "P.moved": 0.5, "P.note": 1},
+    ]
+    table = table_of(rows)
+    assert list(table) == ["cell", "net.width", "seed", "error", "P.moved", "P.note"]
+    np.testing.assert_array_equal(table["P.moved"], [np.nan, 0.5])
+    write_table(tmp_path / "t.parquet", table)
+    np.testing.assert_array_equal(read_table(tmp_path / "t.parquet")["P.moved"], [np.nan, 0.5])
+    names = measured_names(table, ("net.width",))
+    assert names == (*metric_names(), "seconds", "cpu_seconds", "P.moved", "P.note")
 
 
 def test_what_cannot_be_read_is_named(tmp_path) -> None:

@@ -57,9 +57,11 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
             written += save_figure(matrix_figure(found[0]), out / f"matrix-{name}")
     numeric = [a for a in findings.axes if findings.table[a].dtype.kind in "if"]
     for metric in findings.shown if numeric else ():
+        if metric not in findings.table:  # a probe's value that no run has
+            continue
         rest = [a for a in findings.axes if a != numeric[0]]
         figure = line_figure(findings.table, numeric[0], metric, rest[0] if rest else None)
-        written += save_figure(figure, out / f"{metric}-{slug(numeric[0])}")
+        written += save_figure(figure, out / f"{slug(metric)}-{slug(numeric[0])}")
     return written
 
 

@@ -20,6 +20,7 @@ from holdfast.records.named import named_metrics as named_metrics
 from holdfast.records.orders import average_order_disparity as average_order_disparity
 from holdfast.records.orders import maximum_order_disparity as maximum_order_disparity
 from holdfast.records.orders import order_disparity as order_disparity
+from holdfast.records.probed import probe_means as probe_means
 from holdfast.records.record import Record as Record
 from holdfast.records.record import Status as Status
 from holdfast.records.text import matrix_text as matrix_text

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from holdfast.records.files import write_atomic
 from holdfast.records.named import named_metrics
+from holdfast.records.probed import probe_means
 from holdfast.records.strict_json import dumps, loads, numbers, plain
 from holdfast.records.text import matrix_text
 from holdfast.records.within import Part, steps_to, tasks_of
@@ -48,7 +49,8 @@ class Record:
             made in the whole run), training ``loss`` and ``accuracy``, ``lr``.
         evaluations: one entry an evaluation within a task: ``task`` (in training), ``step``,
             ``accuracy`` and ``loss`` of all tasks.
-        probes: one entry a measurement: ``task``, ``step``, ``probe`` (its name), ``values``.
+        probes: one entry a measurement: ``task`` (after which), ``on`` (which task), ``step``,
+            ``probe`` (its name), ``values``.
         seconds: wall time of training, one a task.
         cpu_seconds: CPU time of training, one a task.
         eval_seconds: wall time of evaluation and probes, one a task.
@@ -183,6 +185,10 @@ class Record:
         whole = self.finished == len(self.tasks)
         traces = [self.trace(k)[1][: None if whole else 0] for k in range(len(self.tasks))]
         return named_metrics(self.accuracy, self.loss, self.initial_accuracy, traces)
+
+    def probe_means(self) -> dict[str, float]:
+        """Means over tasks of what the probes measured (`holdfast.records.probe_means`)."""
+        return probe_means(self.probes, len(self.tasks))
 
     def summary(self) -> str:
         """The record in words: its result matrix and main metrics."""

@@ -13,7 +13,7 @@ from holdfast.records.files import write_atomic
 from holdfast.records.intervals import Interval, mean_interval
 from holdfast.records.strict_json import loads, plain
 from holdfast.signatures import nearest
-from holdfast.studies.table import TIMES, Table, metric_names, read_table, write_table
+from holdfast.studies.table import TIMES, Table, measured_names, read_table, write_table
 from holdfast.studies.text import Markup, table_text
 
 LEVEL = 0.95
@@ -60,8 +60,8 @@ class Findings:
             ValueError: there is no such cell or metric.
         """
         self._require("cell", cell, self.cells)
-        self._require("metric", metric, (*metric_names(), *TIMES))
-        if not self.table:
+        self._require("metric", metric, self._known())
+        if metric not in self.table:
             return {}
         chosen = self.table["cell"] == cell
         seeds, values = self.table["seed"][chosen], self.table[metric][chosen]
@@ -128,7 +128,7 @@ class Findings:
         head = [", ".join(self.axes) or "cell", "runs", *shown]
         rows = []
         for cell in self.cells:
-            intervals = [_show(self.mean(cell, metric), metric in TIMES) for metric in shown]
+            intervals = [_show(self.mean(cell, metric), metric) for metric in shown]
             rows.append([cell, self._count(cell), *intervals])
         return table_text([head, *rows], markup)
 
@@ -214,10 +214,15 @@ class Findings:
 
     def _cell(self, cell: str) -> dict[str, Any]:
         metrics = {}
-        for metric in (*metric_names(), *TIMES):
+        for metric in self._known():
             count = len(self.values(cell, metric))
             metrics[metric] = {**self.mean(cell, metric)._asdict(), "runs": count}
         return {"cell": cell, "runs": self.runs(cell), "metrics": metrics}
+
+    def _known(self) -> tuple[str, ...]:
+        """What may be asked for; a probe's value also where no run has one yet."""
+        asked = (metric for metric in self.metrics if "." in metric)
+        return tuple(dict.fromkeys((*measured_names(self.table, self.axes), *asked)))
 
     def _require(self, what: str, given: str, known: Sequence[str]) -> None:
         if given not in known:
@@ -231,11 +236,12 @@ def _interval(values: Float[np.ndarray, " runs"]) -> Interval:
     return mean_interval(values, LEVEL, RESAMPLES) if len(values) else _UNKNOWN
 
 
-def _show(interval: Interval, seconds: bool) -> str:
-    digits = 1 if seconds else 3
+def _show(interval: Interval, metric: str) -> str:
+    # Of a probe's value it is not known how large it is.
+    form = ".3g" if "." in metric else ".1f" if metric in TIMES else ".3f"
     if np.isnan(interval.mean):
         return "-"
     if np.isnan(interval.low):
-        return f"{interval.mean:.{digits}f}"
-    mean, low, high = (f"{value:.{digits}f}" for value in interval)
+        return f"{interval.mean:{form}}"
+    mean, low, high = (f"{value:{form}}" for value in interval)
     return f"{mean} [{low}, {high}]"

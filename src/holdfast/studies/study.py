@@ -9,8 +9,9 @@ import yaml
 
 from holdfast.config import Config, read_config
 from holdfast.records.files import write_atomic
-from holdfast.signatures import check_keys, nearest
+from holdfast.signatures import check_keys
 from holdfast.studies.analysis import Analysis, analysed, make_analysis
+from holdfast.studies.asked import check_metrics, check_probed
 from holdfast.studies.axes import Axis, read_axes
 from holdfast.studies.engine import carry_out, known_rows
 from holdfast.studies.executor import Executor, Serial
@@ -18,7 +19,7 @@ from holdfast.studies.findings import Findings
 from holdfast.studies.plan import Cell, PlannedRun, check_runs, plan_cells, plan_runs
 from holdfast.studies.pool import ProcessPool
 from holdfast.studies.progress import StudyListener
-from holdfast.studies.table import TIMES, metric_names, require_parquet, table_of
+from holdfast.studies.table import require_parquet, table_of
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Study:
             leaves out stays as in `base`.
         seeds: their number, or the seeds themselves.
         name: of the study.
-        metrics: names of `Record.metrics`, ``seconds`` or ``cpu_seconds`` to show; the table and
-            the findings hold all.
+        metrics: names of `Record.metrics` or `Record.probe_means`, ``seconds`` or ``cpu_seconds``
+            to show; the table and the findings hold all.
         analysis: what to ask of the runs beyond means: ``richness`` or the import path of an
             `Analysis` of your own, or a mapping of such a ``name`` and options.
         workers: number of processes; one a core by default, 1 runs all in this process.
@@ -64,13 +65,7 @@ class Study:
         if isinstance(self.metrics, str) or not isinstance(self.metrics, Sequence):
             raise ValueError(f"metrics must be a list of names, got {self.metrics!r}")
         object.__setattr__(self, "metrics", tuple(self.metrics))
-        known = (*metric_names(), *TIMES)
-        for metric in self.metrics:
-            if metric not in known:
-                raise ValueError(
-                    f"metrics holds {metric!r}, which is none{nearest(str(metric), known)}; "
-                    f"there are {', '.join(known)}"
-                )
+        check_metrics(self.metrics)
         if self.workers is not None and (type(self.workers) is not int or self.workers < 1):
             raise ValueError(f"workers must be a positive integer, got {self.workers!r}")
         self.analyst()
@@ -120,9 +115,12 @@ class Study:
         """All combinations, resolved.
 
         Raises:
-            ValueError: a configuration that is wrong, naming the cell.
+            ValueError: a configuration that is wrong, naming the cell, or a metric that no probe
+                measures.
         """
-        return plan_cells(dict(self.base), self.axes)
+        cells = plan_cells(dict(self.base), self.axes)
+        check_probed(self.metrics, [cell.config for cell in cells])
+        return cells
 
     def runs(self) -> tuple[PlannedRun, ...]:
         """All runs: every cell with every seed."""

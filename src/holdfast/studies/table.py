@@ -18,6 +18,8 @@ Table = dict[str, Shaped[np.ndarray, " runs"]]
 
 TIMES = ("seconds", "cpu_seconds")
 
+_ABOUT = ("cell", "seed", "status", "hash", "error")
+
 
 @cache
 def metric_names() -> tuple[str, ...]:
@@ -35,13 +37,13 @@ def row(run: PlannedRun, record: Record | None, error: str = "") -> dict[str, An
 
     ``cell``; a column an axis; ``seed``; ``status``: complete, diverged or failed; every metric of
     `Record.metrics`, NaN where unknown; ``seconds`` and ``cpu_seconds`` of training; ``hash``, the
-    name of the run's folder; ``error``, the traceback of a failed run.
+    name of the run's folder; ``error``, the traceback of a failed run; what the probes measured,
+    as `Record.probe_means` names it.
     """
-    if record is None:
-        measured = dict.fromkeys((*metric_names(), *TIMES), float("nan"))
-    else:
+    measured, probed = dict.fromkeys((*metric_names(), *TIMES), float("nan")), {}
+    if record is not None:
         times = {name: float(sum(getattr(record, name))) for name in TIMES}
-        measured = {**record.metrics(), **times}
+        measured, probed = {**record.metrics(), **times}, record.probe_means()
     return {
         "cell": run.cell.label,
         **run.cell.fields,
@@ -50,12 +52,21 @@ def row(run: PlannedRun, record: Record | None, error: str = "") -> dict[str, An
         **measured,
         "hash": run.hash,
         "error": error,
+        **probed,
     }
 
 
+def measured_names(table: Table, axes: Sequence[str]) -> tuple[str, ...]:
+    """The names of what was measured on the runs: metrics, times, and probe values of a table."""
+    others = {*_ABOUT, *axes}
+    numeric = (n for n, values in table.items() if n not in others and values.dtype.kind in "fiu")
+    return tuple(dict.fromkeys((*metric_names(), *TIMES, *numeric)))
+
+
 def table_of(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows of one form as columns."""
-    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    """Rows as columns, NaN where a row lacks one: a probe value that another run has."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name, float("nan")) for row in rows] for name in names}
     return {
         name: np.array(values, dtype=object if isinstance(values[0], str) else None)
         for name, values in columns.items()
