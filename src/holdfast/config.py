@@ -62,7 +62,7 @@ PARTS: dict[str, dict[str, str]] = {
         "feature_movement": "holdfast.probes:FeatureMovement",
         "tangent_kernel": "holdfast.probes:TangentKernel",
     },
-    "analysis": {},  # of a study
+    "analysis": {"richness": "holdfast.studies.richness:GammaAnalysis"},  # of a study
 }  # fmt: skip
 """Short names of the parts, by kind; anything else is taken for an import path."""
 

@@ -41,7 +41,7 @@ def test_an_interrupted_study_is_analysed_as_far_as_it_came(tmp_path) -> None:
 def test_an_analysis_that_fails_costs_no_runs(tmp_path) -> None:
     found = study(analysis={"name": "study_cases:Best", "metric": "lo"}).run(tmp_path, Counting())
     assert len(found.table["seed"]) == 4
-    assert "ValueError: there is no metric 'lo'" in found.analysis["error"]
+    assert "ValueError: there is no metric 'lo'" in found.analysis["traceback"]
     assert "the analysis failed: ValueError: there is no metric 'lo'" in str(found)
     assert Findings.load(tmp_path).analysis == found.analysis
 

@@ -52,5 +52,5 @@ def analysed(analysis: Analysis, findings: Findings) -> Findings:
         result = plain(dict(analysis(findings)), "analysis")
     except Exception as error:
         said = f"the analysis failed: {type(error).__name__}: {error}"
-        result = {"error": traceback.format_exc(), "text": [said]}
+        result = {"traceback": traceback.format_exc(), "text": [said]}
     return replace(findings, analysis=result)

@@ -1,0 +1,16 @@
+from holdfast.studies.richness.agreements import Agreement as Agreement
+from holdfast.studies.richness.agreements import agreement as agreement
+from holdfast.studies.richness.analysis import GammaAnalysis as GammaAnalysis
+from holdfast.studies.richness.collapse import Collapse as Collapse
+from holdfast.studies.richness.collapse import Exponents as Exponents
+from holdfast.studies.richness.collapse import collapse_quality as collapse_quality
+from holdfast.studies.richness.collapse import fit_exponents as fit_exponents
+from holdfast.studies.richness.collapse import rescaled as rescaled
+from holdfast.studies.richness.curves import GammaCurve as GammaCurve
+from holdfast.studies.richness.curves import StableRange as StableRange
+from holdfast.studies.richness.curves import stable_range as stable_range
+from holdfast.studies.richness.departure import plateau_departure as plateau_departure
+from holdfast.studies.richness.optima import Optimum as Optimum
+from holdfast.studies.richness.optima import optimum as optimum
+from holdfast.studies.richness.slope import steepest_slope as steepest_slope
+from holdfast.studies.richness.transitions import Transition as Transition
