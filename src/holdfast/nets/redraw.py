@@ -48,8 +48,7 @@ def redraw(module: nn.Module, seed: int, *purpose: str | int) -> None:
 def _reset(module: nn.Module) -> None:
     if _frozen(module):
         return
-    scaling = getattr(module, "scaling", None)
-    if isinstance(scaling, Scaling) and scaling.std is not None:
+    if _is_drawn(module):
         draw(module)
         return
     for name in _RESETS:
@@ -66,10 +65,17 @@ def _stubborn(module: nn.Module, path: str) -> list[str]:
         return here
     if any(callable(getattr(module, name, None)) for name in _RESETS):
         return []
-    found = here if next(module.parameters(recurse=False), None) is not None else []
+    own = next(module.parameters(recurse=False), None) is not None
+    found = here if own and not _is_drawn(module) else []
     for name, child in module.named_children():
         found = found + _stubborn(child, f"{path}.{name}" if path else name)
     return found
+
+
+def _is_drawn(module: nn.Module) -> bool:
+    """Whether the own parameters of a module are drawn as its scaling says."""
+    scaling = getattr(module, "scaling", None)
+    return isinstance(scaling, Scaling) and scaling.std is not None
 
 
 def _frozen(module: nn.Module) -> bool:

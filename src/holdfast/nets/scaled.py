@@ -132,9 +132,11 @@ class ScaledEmbedding(Scaled, nn.Embedding):
 
 
 class ScaledProjection(Scaled, NonDynamicallyQuantizableLinear):
-    """The last layer of `torch.nn.MultiheadAttention`, which reads its weight and never calls it.
+    """A linear layer whose weight others read instead of calling it.
 
-    Its attribute ``weight`` is therefore the scaled one; the raw one is a parameter of that name.
+    So does `torch.nn.MultiheadAttention` with its last layer, and in evaluation
+    `torch.nn.TransformerEncoderLayer` with both of its linear layers. The attribute ``weight`` is
+    therefore the scaled one; the raw one is a parameter of that name.
     """
 
     @property
@@ -150,18 +152,37 @@ class ScaledProjection(Scaled, NonDynamicallyQuantizableLinear):
 class ScaledMultiheadAttention(Scaled, nn.MultiheadAttention):
     """Attention with scaled projections, for queries, keys and values of one width.
 
-    Its attribute ``in_proj_weight`` is the scaled one; the raw one is a parameter of that name.
+    Its attributes ``in_proj_weight`` and ``in_proj_bias`` are the scaled ones; the raw ones are
+    parameters of these names. Logits are multiplied by `logit_factor`, in that queries are.
     """
+
+    logit_factor: float = 1.0
 
     @property
     def in_proj_weight(self) -> Any:
         """(3 width, width), scaled."""
         raw = self._parameters["in_proj_weight"]
-        return None if raw is None else raw * self.multiplier
+        return None if raw is None else self._scale_queries(raw * self.multiplier)
 
     @in_proj_weight.setter
     def in_proj_weight(self, value: nn.Parameter | None) -> None:
         self.register_parameter("in_proj_weight", value)
+
+    @property
+    def in_proj_bias(self) -> Any:
+        """(3 width,), that of queries scaled."""
+        raw = self._parameters["in_proj_bias"]
+        return None if raw is None else self._scale_queries(raw)
+
+    @in_proj_bias.setter
+    def in_proj_bias(self, value: nn.Parameter | None) -> None:
+        self.register_parameter("in_proj_bias", value)
+
+    def _scale_queries(self, stacked: Tensor) -> Tensor:
+        if self.logit_factor == 1.0:
+            return stacked
+        width = self.embed_dim
+        return torch.cat([stacked[:width] * self.logit_factor, stacked[width:]])
 
 
 SCALED: dict[type[nn.Module], type[Scaled]] = {
@@ -177,18 +198,25 @@ SCALED: dict[type[nn.Module], type[Scaled]] = {
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, multiplier: float = 1.0) -> Tensor:
-    """Multiplier times W x, plus b; within one product where that is possible."""
+    """Multiplier times W x, plus b."""
     if multiplier == 1.0:
         return functional.linear(x, weight, bias)
-    if x.ndim != 2:
+    # A compiler fuses the product, and must not be told how many rows there are.
+    if torch.compiler.is_compiling() or x.numel() >= weight.shape[1] ** 2:
         return functional.linear(x, weight * multiplier, bias)
-    if bias is None:
-        return torch.addmm(weight.new_zeros(1), x, weight.t(), beta=0, alpha=multiplier)
-    return torch.addmm(bias, x, weight.t(), alpha=multiplier)
+    # Fewer rows than inputs: the output has fewer entries than the weight.
+    y = functional.linear(x, weight)
+    return y * multiplier if bias is None else torch.add(bias.to(y.dtype), y, alpha=multiplier)
 
 
-def scale(layer: nn.Module, multiplier: float, scaling: Scaling) -> None:
+def scale(layer: nn.Module, multiplier: float, scaling: Scaling, read: bool = False) -> None:
     """Make a layer its scaled form, in place: the object, its parameters and hooks stay.
+
+    Args:
+        layer: of a type in `SCALED`, or scaled already.
+        multiplier: of its weight.
+        scaling: see `Scaling`.
+        read: whether another module reads the weight of this linear layer; see `ScaledProjection`.
 
     Raises:
         TypeError: the type of the layer has no scaled form (see `SCALED`).
@@ -197,7 +225,7 @@ def scale(layer: nn.Module, multiplier: float, scaling: Scaling) -> None:
     if not isinstance(layer, Scaled):
         if kind not in SCALED:
             raise TypeError(f"{kind.__name__} has no scaled form; there are {list(SCALED)}")
-        layer.__class__ = SCALED[kind]
+        layer.__class__ = ScaledProjection if read else SCALED[kind]
     layer.multiplier, layer.scaling = float(multiplier), scaling  # type: ignore[assignment]
 
 

@@ -1,10 +1,13 @@
 from holdfast.richness.describe import describe as describe
+from holdfast.richness.logits import head_widths as head_widths
 from holdfast.richness.options import Richness as Richness
 from holdfast.richness.parametrize import parametrize as parametrize
 from holdfast.richness.rates import param_groups as param_groups
 from holdfast.richness.rates import rates as rates
+from holdfast.richness.registry import Attention as Attention
 from holdfast.richness.registry import Branches as Branches
 from holdfast.richness.registry import Matrix as Matrix
 from holdfast.richness.registry import Vectors as Vectors
+from holdfast.richness.registry import attention_rule as attention_rule
 from holdfast.richness.registry import branch_rule as branch_rule
 from holdfast.richness.registry import layer_rule as layer_rule

@@ -34,6 +34,8 @@ class Branched:
 def survey_branches(model: nn.Module, options: Richness) -> Branched:
     """The branches that are named, else those of all blocks whose types have a rule.
 
+    Standard parametrization and weights that keep their function leave their scale alone.
+
     Raises:
         ValueError: a name that is no module of the model.
     """
@@ -52,13 +54,13 @@ def survey_branches(model: nn.Module, options: Richness) -> Branched:
                 at = f"{path}." if path else ""
                 ends += [at + end for end in found.ends]
                 inside += [at + own for own in found.inside] or [path]
-    scaled = options.depth_scaling and options.parametrization != "sp" and len(ends) > 0
+    scaled = options.depth_scaling and len(ends) > 0 and not _as_they_are(options)
     return Branched(tuple(ends), tuple(inside), 1 / math.sqrt(len(ends)) if scaled else 1.0)
 
 
-def scale_branches(model: nn.Module, branched: Branched, standard: bool) -> None:
-    """Multiply the output of every branch by `branched.scale`; ``standard`` leaves all alone."""
-    if standard:
+def scale_branches(model: nn.Module, branched: Branched, options: Richness) -> None:
+    """Multiply the output of every branch by `branched.scale`, where that is to be changed."""
+    if _as_they_are(options):
         return
     own: set[nn.Module] = set()
     for block in model.modules():
@@ -70,3 +72,7 @@ def scale_branches(model: nn.Module, branched: Branched, standard: bool) -> None
         end = model.get_submodule(path)
         if end not in own and branched.scale != 1.0:
             end.register_forward_hook(ScaleOutput(branched.scale))
+
+
+def _as_they_are(options: Richness) -> bool:
+    return options.parametrization == "sp" or options.weights == "keep"

@@ -42,10 +42,13 @@ def describe(model: nn.Module) -> str:
     assert first is not None
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     branches = f"x {scale:.4g}" if scale < 1 else "not scaled"
+    logits = {vars(m)["logit_factor"] for m in model.modules() if "logit_factor" in vars(m)}
     head = (
         f"{first.parametrization}, width {_number(first.ratio * first.base)} = "
         f"{_number(first.ratio)} x base, gamma {_number(first.gamma)}, residual branches {branches}"
     )
+    if logits:
+        head += f", attention logits x {', '.join(map(_number, sorted(logits)))}"
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
     return "\n".join([head, *lines])
 

@@ -7,12 +7,14 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
-import holdfast.richness.rules  # noqa: F401  registers the rules
+import holdfast.richness.attention
+import holdfast.richness.rules  # noqa: F401  both register rules
 from holdfast.nets.heads import SharedHead, TaskHeads
 from holdfast.nets.redraw import redraw
 from holdfast.nets.scaled import SCALED, Readout, Role, Scaled, Scaling, scale
 from holdfast.richness.batch_norm import group_norm
 from holdfast.richness.branches import scale_branches
+from holdfast.richness.logits import scale_logits
 from holdfast.richness.options import BatchNormChoice, Parametrization, Richness
 from holdfast.richness.rates import is_parametrized
 from holdfast.richness.registry import Description, Matrix
@@ -72,7 +74,8 @@ def parametrize(
             small gamma_0; with 1 as gamma_0.
         depth_scaling: multiply residual branches by 1 / sqrt(L), L their number, so that the
             optimal gamma_0 carries over to other depths. Blocks without a rule
-            (`branch_rule`) must be named in `branches`. ``sp`` leaves branches alone.
+            (`branch_rule`) must be named in `branches`. ``sp`` leaves branches alone, and so do
+            weights that keep their function.
         gain: of hidden layers. ``auto`` takes sqrt(2) for a layer behind a `torch.nn.ReLU`, which
             keeps the size of activations over depth, and 1 elsewhere.
         weights: ``draw`` new ones; ``keep`` those of a pretrained model, whose features stay as
@@ -81,8 +84,9 @@ def parametrize(
             it, ``keep`` it, or replace it by ``group`` norm with one group. ``sp`` keeps it.
         width: N; by default the number of features or channels of the last hidden layer.
         base_head_dim: where wider models have wider attention heads, their width at the base
-            width: logits are then divided by their width instead of its root, as wide as the base.
-            By default heads are taken to get more and not wider.
+            width: logits are then multiplied by sqrt(base_head_dim / d), so that they are divided
+            by the width d of a head in place of its root. By default heads are taken to get more
+            and not wider. ``sp`` leaves logits alone.
         readout: name of the layer that gives the outputs. Without it, the one linear layer whose
             outputs feed no other layer's inputs.
         inputs: names of the layers that see data, whose fan-in does not grow with the width. By
@@ -125,10 +129,13 @@ def apply(model: _M, options: Richness, seed: int = 0) -> _M:
         gamma *= math.sqrt(ratio)
     if options.batch_norm == "group" and options.parametrization != "sp":
         group_norm(model)
-    scale_branches(model, found.branched, standard=options.parametrization == "sp")
+    scale_branches(model, found.branched, options)
+    read = _read(model)
     for path, kind in found.layers.items():
-        _apply(model.get_submodule(path), path, kind, found, options, gamma, ratio)
+        layer = model.get_submodule(path)
+        _apply(layer, path, kind, found, options, gamma, ratio, layer in read)
     _apply_head(found, options, gamma, ratio)
+    scale_logits(model, found.attention, options.base_head_dim)
     if options.parametrization != "sp" and options.weights == "draw":
         redraw(model, seed, "richness")
     elif options.parametrization != "sp" or not options.readout_std:
@@ -146,6 +153,7 @@ def _apply(
     options: Richness,
     gamma: float,
     ratio: float,
+    read: bool,
 ) -> None:
     is_readout, standard = path == found.readout, options.parametrization == "sp"
     names = [name for name, _ in layer.named_parameters(recurse=False)]
@@ -163,6 +171,9 @@ def _apply(
             multiplier /= gamma
             std = float(options.readout_std) if not standard or not options.readout_std else None
             roles = {n: r if r == "readout" else "offset" for n, r in roles.items()}
+    elif kind.tokens:
+        roles.update({name: "input" for name in kind.tokens if name in roles})
+        std = None if standard else 1.0
     scaling = Scaling(
         options.parametrization, roles, std, gain, fan_in, gamma, ratio,
         options.base_width, found.branched.factor(path),
@@ -172,12 +183,18 @@ def _apply(
         with torch.no_grad():
             layer.get_parameter(kind.weight).div_(multiplier)
     if isinstance(layer, Scaled) or type(layer) in SCALED:
-        scale(layer, multiplier, scaling)
+        scale(layer, multiplier, scaling, read)
         return
     layer.scaling = scaling  # type: ignore[assignment]
     if isinstance(kind, Matrix) and multiplier != 1.0:
         layer.multiplier = multiplier  # type: ignore[assignment]
         layer.register_forward_pre_hook(ScaleInput())
+
+
+def _read(model: nn.Module) -> set[nn.Module]:
+    """Linear layers whose weights their block reads, which skips them in evaluation."""
+    blocks = [m for m in model.modules() if isinstance(m, nn.TransformerEncoderLayer)]
+    return {layer for block in blocks for layer in (block.linear1, block.linear2)}
 
 
 def _apply_head(found: Found, options: Richness, gamma: float, ratio: float) -> None:

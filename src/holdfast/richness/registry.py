@@ -1,6 +1,6 @@
-"""What a parametrization must know of a layer type, and of a block with residual branches."""
+"""What a parametrization must know of layers, of blocks with residual branches, of attention."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -28,7 +28,13 @@ class Vectors:
     """A layer whose parameters are vectors alone: gains, biases, learned tokens.
 
     They start as the layer itself draws them and move with the rate of vectors.
+
+    Args:
+        tokens: names of learned tokens and positions, tables of rows that are added to the stream:
+            they start as the rows of an embedding do. The layer's other parameters then start at 0.
     """
+
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,20 +45,39 @@ class Branches:
         ends: names, within the block, of the modules whose outputs are added to the residual
             stream; each counts as one branch.
         inside: names of the modules whose parameters are in a branch; empty for the whole block.
+        behind: by name of a layer, that of the module it is called after, where the order in which
+            the block holds its modules is not that in which it calls them.
     """
 
     ends: tuple[str, ...]
     inside: tuple[str, ...] = field(default=())
+    behind: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention, whose logits are queries times keys times a factor.
+
+    Args:
+        head_dim: width d of a head.
+        factor: name of the module's attribute that holds the factor, as a rule 1 / sqrt(d).
+    """
+
+    head_dim: int
+    factor: str = "scaling"
 
 
 Description = Matrix | Vectors
 LayerRule = Callable[[Any], Description]
 BranchRule = Callable[[Any], Branches]
+AttentionRule = Callable[[Any], Attention]
 
 _L = TypeVar("_L", bound=LayerRule)
 _B = TypeVar("_B", bound=BranchRule)
+_A = TypeVar("_A", bound=AttentionRule)
 _layers: dict[type[nn.Module] | str, LayerRule] = {}
 _blocks: dict[type[nn.Module] | str, BranchRule] = {}
+_attentions: dict[type[nn.Module] | str, AttentionRule] = {}
 
 
 def layer_rule(*kinds: type[nn.Module] | str) -> Callable[[_L], _L]:
@@ -86,6 +111,17 @@ def branch_rule(*kinds: type[nn.Module] | str) -> Callable[[_B], _B]:
     return register
 
 
+def attention_rule(*kinds: type[nn.Module] | str) -> Callable[[_A], _A]:
+    """Register the decorated function as what finds the `Attention` of modules of these types."""
+
+    def register(function: _A) -> _A:
+        for kind in kinds:
+            _attentions[kind] = function
+        return function
+
+    return register
+
+
 def describe_layer(layer: nn.Module) -> Description | None:
     """What the rule of this layer's type says, if there is one."""
     rule = _found(_layers, layer)
@@ -96,6 +132,12 @@ def find_branches(block: nn.Module) -> Branches | None:
     """The branches of this block, if its type has a rule."""
     rule = _found(_blocks, block)
     return None if rule is None else rule(block)
+
+
+def find_attention(module: nn.Module) -> Attention | None:
+    """The attention of this module, if its type has a rule."""
+    rule = _found(_attentions, module)
+    return None if rule is None else rule(module)
 
 
 def _found(rules: dict[type[nn.Module] | str, Any], module: nn.Module) -> Any:

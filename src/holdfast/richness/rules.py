@@ -1,4 +1,4 @@
-"""The rules of torch's layers, and of the residual blocks of `holdfast.nets` and torch."""
+"""The rules of torch's layers, and of the residual blocks of `holdfast.nets`."""
 
 import math
 
@@ -13,7 +13,6 @@ from holdfast.nets.scaled import (
     ScaledConv3d,
     ScaledEmbedding,
     ScaledLinear,
-    ScaledMultiheadAttention,
     ScaledProjection,
 )
 from holdfast.richness.registry import Branches, Matrix, Vectors, branch_rule, layer_rule
@@ -46,21 +45,6 @@ def vectors(layer: nn.Module) -> Vectors:
     return Vectors()
 
 
-@layer_rule(nn.MultiheadAttention, ScaledMultiheadAttention)
-def attention(layer: nn.MultiheadAttention) -> Matrix:
-    """Queries, keys and values: sums over the width. The projection behind is a layer of its own.
-
-    Raises:
-        ValueError: queries, keys and values are of different widths.
-    """
-    if not layer._qkv_same_embed_dim:
-        raise ValueError(
-            f"MultiheadAttention with kdim {layer.kdim} and vdim {layer.vdim} other than its "
-            f"embed_dim {layer.embed_dim} has no rule; project keys and values with linear layers"
-        )
-    return Matrix(layer.embed_dim, layer.embed_dim, weight="in_proj_weight")
-
-
 @branch_rule(BasicBlock)
 def basic_block(block: BasicBlock) -> Branches:
     """Two convolutions with their norms; the shortcut is no branch."""
@@ -71,9 +55,3 @@ def basic_block(block: BasicBlock) -> Branches:
 def branch(block: Branch) -> Branches:
     """One convolution; the block scales its branch itself."""
     return Branches(("norm",))
-
-
-@branch_rule(nn.TransformerEncoderLayer)
-def encoder_layer(block: nn.TransformerEncoderLayer) -> Branches:
-    """Attention and feed-forward, each a branch."""
-    return Branches(("self_attn", "linear2"), ("self_attn", "linear1", "linear2"))

@@ -9,8 +9,15 @@ from torch import nn
 from holdfast.nets.heads import GrowingHead, Head, SharedHead, TaskHeads
 from holdfast.nets.learner import Learner
 from holdfast.richness.branches import Branched, survey_branches
+from holdfast.richness.logits import survey_attention
 from holdfast.richness.options import Richness
-from holdfast.richness.registry import Description, Matrix, describe_layer
+from holdfast.richness.registry import (
+    Attention,
+    Description,
+    Matrix,
+    describe_layer,
+    find_branches,
+)
 
 _TRANSPARENT = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Flatten, nn.Unflatten,
@@ -33,6 +40,7 @@ class Found:
         width: N.
         gains: by path of the matrix layers between.
         branched: the residual branches.
+        attention: whose logits are scaled, by path.
     """
 
     layers: dict[str, Description]
@@ -42,6 +50,7 @@ class Found:
     width: int
     gains: dict[str, float]
     branched: Branched
+    attention: dict[str, Attention]
 
 
 def survey(model: nn.Module, options: Richness) -> Found:
@@ -75,6 +84,7 @@ def survey(model: nn.Module, options: Richness) -> Found:
         width=_width(model, matrices, head, readout, layers, options),
         gains=_gains(model, matrices, inputs, options),
         branched=survey_branches(model, options),
+        attention=survey_attention(model, options),
     )
 
 
@@ -94,6 +104,13 @@ def _layers(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, Description]:
                 "Matrix(fan_in, fan_out) for one weight in a map that is linear in the layer's "
                 "first argument, or Vectors() for gains, biases and tokens; or freeze it"
             )
+        for name in ("scaling", "multiplier"):
+            if hasattr(module, name):
+                raise ValueError(
+                    f"{path or 'the model'} ({type(module).__name__}) has an attribute {name!r} "
+                    "where the parametrization keeps its own; rename it, or let a module within "
+                    "hold the parameters"
+                )
         found[path] = description
     return found
 
@@ -201,9 +218,11 @@ def _gains(
     """sqrt(2) for hidden layers that come behind a ReLU in the model's order, or the gain given."""
     gains: dict[str, float] = {}
     behind_relu = False
+    told = _behind(model)
     for path, module in model.named_modules():
         if path in matrices:
-            auto = math.sqrt(2) if behind_relu else 1.0
+            after_relu = isinstance(told[path], nn.ReLU) if path in told else behind_relu
+            auto = math.sqrt(2) if after_relu else 1.0
             if path not in inputs:
                 gains[path] = auto if options.gain == "auto" else float(options.gain)
         if any(True for _ in module.children()) or isinstance(module, nn.Sequential):
@@ -211,3 +230,13 @@ def _gains(
         if not isinstance(module, _TRANSPARENT):
             behind_relu = isinstance(module, nn.ReLU)
     return gains
+
+
+def _behind(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that layers are called after, where the rule of their block tells."""
+    told: dict[str, nn.Module] = {}
+    for path, block in model.named_modules():
+        found = find_branches(block)
+        for layer, before in found.behind.items() if found else ():
+            told[f"{path}.{layer}" if path else layer] = block.get_submodule(before)
+    return told
