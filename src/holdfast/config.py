@@ -44,7 +44,7 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "net": {
         name: f"holdfast.nets:{name}"
-        for name in ("mlp", "lenet", "alexnet", "resnet18", "residual", "cnn")
+        for name in ("mlp", "lenet", "alexnet", "resnet18", "residual", "cnn", "vit")
     },
     "method": {
         "finetune": "holdfast.methods:Finetune",

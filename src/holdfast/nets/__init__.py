@@ -1,5 +1,6 @@
 from holdfast.nets.alexnet import alexnet as alexnet
 from holdfast.nets.cnn import cnn as cnn
+from holdfast.nets.features import Features as Features
 from holdfast.nets.heads import GrowingHead as GrowingHead
 from holdfast.nets.heads import Head as Head
 from holdfast.nets.heads import SharedHead as SharedHead
@@ -10,3 +11,4 @@ from holdfast.nets.lenet import lenet as lenet
 from holdfast.nets.mlp import mlp as mlp
 from holdfast.nets.residual import residual as residual
 from holdfast.nets.resnet import resnet18 as resnet18
+from holdfast.nets.vit import vit as vit
