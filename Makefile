@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation clean
+.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation reproduce-richness clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +48,9 @@ bench-avalanche: .bench/avalanche/.installed
 
 reproduce-foundation: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_foundation
+
+reproduce-richness: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_richness
 
 clean:
 	rm -rf $(VENV) .bench site out .mypy_cache .ruff_cache .pytest_cache
