@@ -1,4 +1,8 @@
+from holdfast.richness.causes import Fault as Fault
+from holdfast.richness.coordinates import coordinate_check as coordinate_check
 from holdfast.richness.describe import describe as describe
+from holdfast.richness.drift import Coordinates as Coordinates
+from holdfast.richness.drift import DriftError as DriftError
 from holdfast.richness.logits import head_widths as head_widths
 from holdfast.richness.options import Richness as Richness
 from holdfast.richness.parametrize import parametrize as parametrize

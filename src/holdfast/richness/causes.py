@@ -29,14 +29,15 @@ class Fault(NamedTuple):
     error: float
 
 
-def cause(over: str, setting: Setting, faults: Collection[Fault]) -> str:
+def cause(over: str, setting: Setting, faults: Collection[Fault], band: float) -> str:
     """The likely cause of faults and its remedy, in words."""
     kinds = {fault.kind for fault in faults}
     for said in (
         _of_steps(setting, faults),
         _of_rates(setting, kinds),
         _of_branches(over, setting, kinds),
-        _of_start(setting, kinds),
+        _of_chance(over, setting, faults, band),
+        _of_start(over, setting, kinds),
         _of_parametrization(over, setting),
     ):
         if said is not None:
@@ -44,9 +45,8 @@ def cause(over: str, setting: Setting, faults: Collection[Fault]) -> str:
     if "diverged" in kinds:
         return "The learning rate is too large for this net at any width: give a smaller lr."
     return (
-        "Not known. Narrow nets are off by about 1 / width and vary with the seed: leave out the "
-        "narrowest and give more seeds; then try a smaller lr, since near divergence nothing is "
-        "free of the width."
+        "Not known. Narrow nets are off by about 1 / width: leave out the narrowest; then try a "
+        f"smaller lr, since near divergence nothing is free of the {over}."
     )
 
 
@@ -91,7 +91,19 @@ def _of_branches(over: str, setting: Setting, kinds: set[Kind]) -> str | None:
     )
 
 
-def _of_start(setting: Setting, kinds: set[Kind]) -> str | None:
+def _of_chance(over: str, setting: Setting, faults: Collection[Fault], band: float) -> str | None:
+    slopes = all(fault.kind in ("more", "less", "grows", "shrinks") for fault in faults)
+    if setting.parametrization != "mup" or not slopes:
+        return None
+    if not all(abs(fault.slope) - 2 * fault.error <= band for fault in faults):
+        return None
+    return (
+        "Perhaps chance: the slopes are within two standard errors of the band, and narrow nets "
+        f"vary much with the seed. Give more seeds, wider nets, or a wider range of {over}s."
+    )
+
+
+def _of_start(over: str, setting: Setting, kinds: set[Kind]) -> str | None:
     if "not zero" in kinds:
         return (
             "The readout was asked to be 0 at the start (readout_std=0) and is not: weights were "
@@ -101,9 +113,8 @@ def _of_start(setting: Setting, kinds: set[Kind]) -> str | None:
         )
     if setting.parametrization in ("mup", "ntp") and kinds & {"grows", "shrinks"}:
         return (
-            "Activations depend on the width before any training: multipliers and raw weights do "
-            "not go together. Were weights drawn or loaded after parametrize, or is the width of "
-            "some layer, or of a mean over positions, not that of the others?"
+            f"Activations depend on the {over} before any training: multipliers and raw weights do "
+            "not go together. Were weights drawn or loaded after parametrize?"
         )
     return None
 

@@ -154,7 +154,7 @@ class Coordinates:
             lines.append(f"  {fault.layer} {SAID[fault.kind]}{slope}")
         if len(self.faults) > _LISTED:
             lines.append(f"  and {len(self.faults) - _LISTED} more")
-        return "\n".join([*lines, cause(self.over, self.setting, self.faults)])
+        return "\n".join([*lines, cause(self.over, self.setting, self.faults, self.band)])
 
     def _table(self) -> list[str]:
         first, last = self.sizes[0], self.sizes[-1]

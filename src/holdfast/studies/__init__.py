@@ -1,6 +1,7 @@
 from holdfast.studies.analysis import Analysis as Analysis
 from holdfast.studies.axes import Axis as Axis
 from holdfast.studies.axes import Choice as Choice
+from holdfast.studies.coordinates import check_coordinates as check_coordinates
 from holdfast.studies.executor import Executor as Executor
 from holdfast.studies.executor import Job as Job
 from holdfast.studies.executor import Report as Report
