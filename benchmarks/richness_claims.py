@@ -11,9 +11,9 @@ from holdfast.studies.findings import Findings
 from holdfast.studies.richness.agreements import agreement
 from holdfast.studies.richness.collapse import collapse_quality, fit_exponents
 from holdfast.studies.richness.curves import GammaCurve
+from holdfast.studies.richness.departure import plateau_departure
 from holdfast.studies.richness.optima import optimum
 from holdfast.studies.richness.tables import groups_of
-from holdfast.studies.richness.transitions import plateau_departure
 
 X = "richness.gamma0"
 RESAMPLES = 10_000
