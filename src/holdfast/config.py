@@ -116,7 +116,8 @@ def override(config: Config, key: str, value: Any) -> None:
     for i, step in enumerate(path):
         below = node.get(step)
         if below is None or isinstance(below, str):
-            below = node[step] = {} if below is None else {"name": below}
+            named = "parametrization" if step == "richness" else "name"
+            below = node[step] = {} if below is None else {named: below}
         if not isinstance(below, dict):
             raise ValueError(f"{'.'.join(path[: i + 1])} is {below!r} and has no key {last!r}")
         node = below

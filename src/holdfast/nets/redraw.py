@@ -28,9 +28,10 @@ def redraw(module: nn.Module, seed: int, *purpose: str | int) -> None:
 
     Calls `reset_parameters` wherever a submodule has it, the inner before the outer: a net whose
     weights are not drawn as the layers of `torch.nn` draw theirs says so in a `reset_parameters`
-    of its own, which then has the last word. A submodule whose parameters are all frozen is left as
-    it is, running statistics too. The result is a function of the seed and the purpose
-    (see `holdfast.seeds.derive`), on one kind of device; the global generators are left alone.
+    of its own, which then has the last word, except over what a parametrization draws. A submodule
+    whose parameters are all frozen is left as it is, running statistics too. The result is a
+    function of the seed and the purpose (see `holdfast.seeds.derive`), on one kind of device; the
+    global generators are left alone.
 
     Raises:
         ValueError: see `check_redrawable`; nothing has been changed then.
@@ -41,15 +42,20 @@ def redraw(module: nn.Module, seed: int, *purpose: str | int) -> None:
     True
     """
     check_redrawable(module)
+    redraw_known(module, seed, *purpose)
+
+
+def redraw_known(module: nn.Module, seed: int, *purpose: str | int) -> None:
+    """`redraw` without the check: parameters that nothing redraws stay as they are."""
     with seeded(seed, *purpose):
         module.apply(_reset)
+        for own in module.modules():
+            if _is_drawn(own) and not _frozen(own):
+                draw(own)
 
 
 def _reset(module: nn.Module) -> None:
-    if _frozen(module):
-        return
-    if _is_drawn(module):
-        draw(module)
+    if _frozen(module) or _is_drawn(module):
         return
     for name in _RESETS:
         if callable(reset := getattr(module, name, None)):

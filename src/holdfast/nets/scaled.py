@@ -128,7 +128,8 @@ class ScaledEmbedding(Scaled, nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         """As `torch.nn.Embedding`."""
-        return super().forward(input) * self.multiplier
+        rows = super().forward(input)
+        return rows if self.multiplier == 1.0 else rows * self.multiplier
 
 
 class ScaledProjection(Scaled, NonDynamicallyQuantizableLinear):

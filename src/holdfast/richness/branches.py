@@ -54,8 +54,13 @@ def survey_branches(model: nn.Module, options: Richness) -> Branched:
                 at = f"{path}." if path else ""
                 ends += [at + end for end in found.ends]
                 inside += [at + own for own in found.inside] or [path]
-    scaled = options.depth_scaling and len(ends) > 0 and not _as_they_are(options)
-    return Branched(tuple(ends), tuple(inside), 1 / math.sqrt(len(ends)) if scaled else 1.0)
+    scale = 1.0
+    if _as_they_are(options):
+        factors = {block.scale for block in model.modules() if isinstance(block, Branch)}
+        scale = factors.pop() if len(factors) == 1 else 1.0
+    elif options.depth_scaling and ends:
+        scale = 1 / math.sqrt(len(ends))
+    return Branched(tuple(ends), tuple(inside), scale)
 
 
 def scale_branches(model: nn.Module, branched: Branched, options: Richness) -> None:

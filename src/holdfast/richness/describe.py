@@ -4,7 +4,7 @@ from torch import nn
 
 from holdfast.nets.heads import Head
 from holdfast.nets.scaled import Role, Scaling
-from holdfast.richness.rates import is_parametrized, rate, scaling_of
+from holdfast.richness.rates import is_parametrized, multiplier_of, rate, scaling_of
 
 
 def describe(model: nn.Module) -> str:
@@ -33,9 +33,9 @@ def describe(model: nn.Module) -> str:
             continue
         first = first or scaling
         scale = min(scale, scaling.branch)
-        # A head that has no rows yet is told of by the rows to come.
         names = [name for name, _ in module.named_parameters(recurse=False)]
-        if isinstance(module, Head) and not names:
+        # Heads that have no rows yet are told of by the rows to come.
+        if isinstance(module, Head) and next(module.parameters(), None) is None:
             names = ["(new heads)"]
         at = f"{path}." if path else ""
         rows += [_row(at + name, name, module, scaling) for name in names]
@@ -56,9 +56,6 @@ def describe(model: nn.Module) -> str:
 def _row(path: str, name: str, module: nn.Module, scaling: Scaling) -> list[str]:
     role: Role = scaling.roles.get(name, "readout")
     matrix = role not in ("vector", "offset")
-    multiplier = module.readout.multiplier if isinstance(module, Head) else None
-    if multiplier is None:
-        multiplier = float(getattr(module, "multiplier", 1.0))
     if scaling.std is None:
         start = "as the layer"
     else:
@@ -67,7 +64,7 @@ def _row(path: str, name: str, module: nn.Module, scaling: Scaling) -> list[str]
         path,
         role,
         str(scaling.fan_in) if matrix and scaling.fan_in else "-",
-        _number(multiplier) if matrix else "1",
+        _number(multiplier_of(module)) if matrix else "1",
         start,
         _number(rate(scaling, role, "sgd")),
         _number(rate(scaling, role, "adam")),

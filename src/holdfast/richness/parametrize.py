@@ -10,7 +10,7 @@ from torch import nn
 import holdfast.richness.attention
 import holdfast.richness.rules  # noqa: F401  both register rules
 from holdfast.nets.heads import SharedHead, TaskHeads
-from holdfast.nets.redraw import redraw
+from holdfast.nets.redraw import redraw, redraw_known
 from holdfast.nets.scaled import SCALED, Readout, Role, Scaled, Scaling, scale
 from holdfast.richness.batch_norm import group_norm
 from holdfast.richness.branches import scale_branches
@@ -78,8 +78,10 @@ def parametrize(
             weights that keep their function.
         gain: of hidden layers. ``auto`` takes sqrt(2) for a layer behind a `torch.nn.ReLU`, which
             keeps the size of activations over depth, and 1 elsewhere.
-        weights: ``draw`` new ones; ``keep`` those of a pretrained model, whose features stay as
-            they are while multipliers and rates change. The readout is drawn anew either way.
+        weights: ``draw`` new ones, and start everything else as its layer does (what no
+            `reset_parameters` draws stays); ``keep`` those of a pretrained model, whose features
+            stay as they are while multipliers and rates change. The readout is drawn anew either
+            way.
         batch_norm: BatchNorm undoes multipliers, and mixes tasks in its statistics: ``refuse``
             it, ``keep`` it, or replace it by ``group`` norm with one group. ``sp`` keeps it.
         width: N; by default the number of features or channels of the last hidden layer.
@@ -137,7 +139,7 @@ def apply(model: _M, options: Richness, seed: int = 0) -> _M:
     _apply_head(found, options, gamma, ratio)
     scale_logits(model, found.attention, options.base_head_dim)
     if options.parametrization != "sp" and options.weights == "draw":
-        redraw(model, seed, "richness")
+        redraw_known(model, seed, "richness")
     elif options.parametrization != "sp" or not options.readout_std:
         readout = found.head if found.readout is None else model.get_submodule(found.readout)
         assert readout is not None
@@ -160,10 +162,9 @@ def _apply(
     roles: dict[str, Role] = dict.fromkeys(names, "vector")
     std, multiplier, fan_in, gain = None, 1.0, None, found.gains.get(path, 1.0)
     if isinstance(kind, Matrix):
-        roles[kind.weight] = (
-            "readout" if is_readout else "input" if path in found.inputs else "hidden"
-        )
         fan_in = kind.fan_in
+        stays = path in found.inputs or fan_in is None or not kind.grows
+        roles[kind.weight] = "readout" if is_readout else "input" if stays else "hidden"
         if not standard:
             std = 1.0
             multiplier = gain if fan_in is None else gain / math.sqrt(fan_in)
@@ -188,7 +189,7 @@ def _apply(
     layer.scaling = scaling  # type: ignore[assignment]
     if isinstance(kind, Matrix) and multiplier != 1.0:
         layer.multiplier = multiplier  # type: ignore[assignment]
-        layer.register_forward_pre_hook(ScaleInput())
+        layer.register_forward_pre_hook(ScaleInput(), with_kwargs=True)
 
 
 def _read(model: nn.Module) -> set[nn.Module]:

@@ -1,5 +1,6 @@
 """The learning rate of each parameter of a parametrized model."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
@@ -50,6 +51,13 @@ def scaling_of(module: nn.Module) -> Scaling | None:
     found = module.readout.scaling if isinstance(module, Head) else None
     found = getattr(module, "scaling", None) if found is None else found
     return found if isinstance(found, Scaling) else None
+
+
+def multiplier_of(module: nn.Module) -> float:
+    """By which a module's weight is multiplied on the way."""
+    if isinstance(module, Head):
+        return module.readout.multiplier
+    return float(getattr(module, "multiplier", 1.0))
 
 
 def is_parametrized(model: nn.Module) -> bool:
@@ -123,11 +131,13 @@ def param_groups(
         in order of the first of their parameters.
 
     Raises:
-        ValueError: see `rates`; a weight decay with ``adam``, whose decay goes through the
-            normalised gradient and has no rule.
+        ValueError: see `rates`; a rate that is not positive; a weight decay with ``adam``, whose
+            decay goes through the normalised gradient and has no rule.
     """
-    if not lr > 0:
-        raise ValueError(f"lr must be positive, got {lr}")
+    if not 0 < lr < math.inf:
+        raise ValueError(f"lr must be positive and finite, got {lr}")
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be 0 or more, and finite; got {weight_decay}")
     factors = rates(model, optimizer)
     check_weight_decay(optimizer, weight_decay, is_parametrized(model))
     named = dict(model.named_parameters())

@@ -16,11 +16,24 @@ class Matrix:
             one is chosen: it counts with multiplier 1.
         fan_out: the layer's width.
         weight: name of the parameter.
+        grows: whether the fan-in is larger in a wider net; that of a depthwise convolution is not.
+
+    Raises:
+        ValueError: a fan that is no positive integer.
     """
 
     fan_in: int | None
     fan_out: int
     weight: str = "weight"
+    grows: bool = True
+
+    def __post_init__(self) -> None:
+        for name, fan in (("fan_in", self.fan_in or 1), ("fan_out", self.fan_out)):
+            if self.fan_in == 0 or type(fan) is not int or fan < 1:
+                raise ValueError(
+                    f"{name} must be a positive integer, got {getattr(self, name)!r}: a rule gives "
+                    "the number of terms in the sum behind one output, or None for a table"
+                )
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,13 @@ def linear(layer: nn.Linear) -> Matrix:
 
 @layer_rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, ScaledConv1d, ScaledConv2d, ScaledConv3d)
 def convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Matrix:
-    """A sum over the channels of the group, at every place of the kernel."""
+    """A sum over the channels of the group, at every place of the kernel.
+
+    Where each channel is a group, a wider net has more groups; else their number is taken to stay.
+    """
     fan_in = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
-    return Matrix(fan_in, layer.out_channels)
+    depthwise = layer.groups == layer.in_channels > 1
+    return Matrix(fan_in, layer.out_channels, grows=not depthwise)
 
 
 @layer_rule(nn.Embedding, ScaledEmbedding)

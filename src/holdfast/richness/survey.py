@@ -8,6 +8,7 @@ from torch import nn
 
 from holdfast.nets.heads import GrowingHead, Head, SharedHead, TaskHeads
 from holdfast.nets.learner import Learner
+from holdfast.richness.batch_norm import batch_norms
 from holdfast.richness.branches import Branched, survey_branches
 from holdfast.richness.logits import survey_attention
 from holdfast.richness.options import Richness
@@ -111,8 +112,26 @@ def _layers(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, Description]:
                     "where the parametrization keeps its own; rename it, or let a module within "
                     "hold the parameters"
                 )
+        if isinstance(description, Matrix):
+            _check_matrix(path or "the model", module, description)
         found[path] = description
     return found
+
+
+def _check_matrix(path: str, layer: nn.Module, description: Matrix) -> None:
+    own = dict(layer.named_parameters(recurse=False))
+    if description.weight not in own:
+        raise ValueError(
+            f"the rule of {path} ({type(layer).__name__}) names its weight {description.weight!r}; "
+            f"the layer has {', '.join(own)}"
+        )
+    for name, parameter in own.items():
+        if name != description.weight and sum(size > 1 for size in parameter.shape) > 1:
+            raise ValueError(
+                f"{path} ({type(layer).__name__}) has a second matrix, {name} of shape "
+                f"{tuple(parameter.shape)}, beside {description.weight}; a rule holds for one "
+                "weight and vectors: give each matrix a layer of its own"
+            )
 
 
 def _refuse_tied(model: nn.Module, layers: dict[str, Description]) -> None:
@@ -129,12 +148,16 @@ def _refuse_tied(model: nn.Module, layers: dict[str, Description]) -> None:
 
 
 def _refuse_batch_norm(model: nn.Module, options: Richness) -> None:
-    if options.parametrization == "sp" or options.batch_norm != "refuse":
+    if options.parametrization == "sp" or options.batch_norm == "keep":
         return
-    kind = nn.modules.batchnorm._BatchNorm
-    names = [path for path, module in model.named_modules() if isinstance(module, kind)]
-    if names:
-        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    names = batch_norms(model)
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    if names and options.batch_norm == "group" and options.weights == "keep":
+        raise ValueError(
+            f"batch_norm='group' replaces BatchNorm ({shown}), so that weights='keep' could not "
+            "keep the features; give batch_norm='keep', or weights='draw'"
+        )
+    if names and options.batch_norm == "refuse":
         raise ValueError(
             f"the model has BatchNorm ({shown}): it divides by the size of activations, which "
             "undoes the multipliers before it, and its running statistics mix tasks, so that "
@@ -223,7 +246,7 @@ def _gains(
         if path in matrices:
             after_relu = isinstance(told[path], nn.ReLU) if path in told else behind_relu
             auto = math.sqrt(2) if after_relu else 1.0
-            if path not in inputs:
+            if path not in inputs and matrices[path].fan_in is not None:
                 gains[path] = auto if options.gain == "auto" else float(options.gain)
         if any(True for _ in module.children()) or isinstance(module, nn.Sequential):
             continue

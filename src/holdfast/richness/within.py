@@ -8,11 +8,19 @@ from torch import nn
 
 @dataclass(frozen=True)
 class ScaleInput:
-    """A hook that multiplies the first argument of a layer by the layer's ``multiplier``."""
+    """A hook that multiplies the first argument of a layer by the layer's ``multiplier``.
 
-    def __call__(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    The first that is given by name, where none is given by position.
+    """
+
+    def __call__(
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments to go on with."""
-        return (args[0] * layer.multiplier, *args[1:])
+        if args:
+            return (args[0] * layer.multiplier, *args[1:]), kwargs
+        first = next(iter(kwargs))
+        return args, {**kwargs, first: kwargs[first] * layer.multiplier}
 
 
 @dataclass(frozen=True)
