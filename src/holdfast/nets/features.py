@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from holdfast.nets.scaled import Scaling
-
 Output = Literal["first", "mean", "last", "pooled"]
 
 
@@ -27,9 +25,7 @@ class Features(nn.Module):
         TypeError, ValueError: a model without a ``config``, or an unknown `output`.
     """
 
-    def __init__(
-        self, model: nn.Module, output: Output = "first", padding: int | None = None
-    ) -> None:
+    def __init__(self, model: nn.Module, output: str = "first", padding: int | None = None) -> None:
         if not hasattr(model, "config"):
             raise TypeError(
                 f"model must be one of transformers, with its config; got {type(model).__name__}"
@@ -72,17 +68,13 @@ class Features(nn.Module):
     def reset_parameters(self) -> None:
         """Draw from torch's global generator what the model draws when made from its config.
 
-        What a parametrization draws, and what is frozen, stays.
+        What is frozen stays.
         """
         model: Any = self.model
-        fresh = type(model)(model.config)
-        for path, module in model.named_modules():
-            scaling = getattr(module, "scaling", None)
-            if isinstance(scaling, Scaling) and scaling.std is not None:
-                continue
-            for name, parameter in module.named_parameters(recurse=False):
-                if parameter.requires_grad:
-                    parameter.copy_(fresh.get_submodule(path).get_parameter(name))
+        fresh = dict(type(model)(model.config).named_parameters())
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(fresh[name])
 
     def extra_repr(self) -> str:
         """Which vector."""

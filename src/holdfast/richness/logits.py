@@ -1,6 +1,7 @@
 """Attention logits of models whose heads get wider: over d in place of its root."""
 
 import math
+from typing import Any
 
 from torch import nn
 
@@ -77,10 +78,9 @@ def scale_logits(model: nn.Module, attentions: dict[str, Attention], base: int |
         module.logit_factor = by  # type: ignore[assignment]
 
 
-def _factor(module: nn.Module, name: str) -> float:
+def _factor(module: nn.Module, name: str) -> Any:
     # Attention of torch has the attribute in its scaled form alone.
-    default = getattr(SCALED.get(type(module)), name, None)
-    return getattr(module, name, default)  # type: ignore[return-value]
+    return getattr(module, name, getattr(SCALED.get(type(module)), name, None))
 
 
 def _trained(module: nn.Module) -> bool:

@@ -70,7 +70,7 @@ def survey(model: nn.Module, options: Richness) -> Found:
     layers = _layers((path, m) for path, m in model.named_modules() if m not in own)
     _refuse_tied(model, layers)
     _refuse_batch_norm(model, options)
-    readout = None if head is not None else _readout(model, layers, options.readout)
+    readout = None if head is not None else _readout(model, layers, options)
     if head is not None and options.readout is not None:
         raise ValueError(
             "readout is given for a Learner, whose heads are the readout; leave it out"
@@ -166,7 +166,8 @@ def _refuse_batch_norm(model: nn.Module, options: Richness) -> None:
         )
 
 
-def _readout(model: nn.Module, layers: dict[str, Description], named: str | None) -> str:
+def _readout(model: nn.Module, layers: dict[str, Description], options: Richness) -> str:
+    named = options.readout
     if named is not None:
         if not isinstance(layers.get(named), Matrix):
             raise ValueError(
@@ -175,7 +176,9 @@ def _readout(model: nn.Module, layers: dict[str, Description], named: str | None
             )
         return named
     linear = {p for p in layers if isinstance(model.get_submodule(p), nn.Linear)}
-    taken = {p: _inputs_of(model.get_submodule(p)) for p in layers}
+    # What sees data takes no layer's outputs: three classes of images of three channels are fine.
+    data = _inputs({p: k for p, k in layers.items() if isinstance(k, Matrix)}, options)
+    taken = {p: _inputs_of(model.get_submodule(p)) for p in layers if p not in data}
     candidates = []
     for path in sorted(linear):
         kind = layers[path]
