@@ -85,7 +85,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
     option(command, "plot", "--out", help="folder of the figures; by default FOLDER/figures")
     example = f"{_SETTING}--base.training.lr 0.1, --seeds 10."
     command = add("study", "Run a study: a configuration over a grid.", example)
-    command.add_argument("config", help="YAML file, or the name of a shipped study")
+    command.add_argument("config", nargs="?", help="YAML file, or the name of a shipped study")
+    option(command, "study", "--list", action="store_true", help="list the shipped studies")
+    option(command, "study", "--size", help="of a shipped study: cpu (the default) or paper")
     option(command, "study", "--out", help="folder of the study; by default runs/NAME")
     workers = "number of processes; by default one a core"
     option(command, "study", "--workers", type=int, help=workers)

@@ -2,9 +2,9 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
+from holdfast.cli.shipped import shipped
 from holdfast.config import KEYS, Config, override, read_config
 from holdfast.signatures import nearest
 
@@ -14,20 +14,21 @@ def configuration(args: Namespace) -> Config:
 
     Raises:
         FileNotFoundError: there is neither such a file nor such a name.
-        ValueError: the file holds no configuration.
+        ValueError: the file holds no configuration, or has no sizes.
     """
-    path = Path(args.config)
-    folder = files("holdfast") / "configs"
-    shipped = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir())
-    if path.is_file() or args.config not in shipped:
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"no configuration at {path}{nearest(args.config, shipped)}; "
-                f"give a YAML file, or the name of a shipped one: {', '.join(shipped)}"
-            )
-        config = read_config(path)
+    path, known = Path(args.config), shipped()
+    size: str | None = getattr(args, "size", None)
+    if path.is_file():
+        if size is not None:
+            raise ValueError(f"--size is of studies that come with Holdfast; {path} is a file")
+    elif args.config in known:
+        path = known[args.config].file(size)
     else:
-        config = read_config(Path(str(folder / f"{args.config}.yaml")))
+        raise FileNotFoundError(
+            f"no configuration at {path}{nearest(args.config, known)}; "
+            f"give a YAML file, or the name of a shipped one: {', '.join(known)}"
+        )
+    config = read_config(path)
     for key, value in args.settings:
         override(config, key, value)
     return config

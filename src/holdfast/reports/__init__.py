@@ -1,7 +1,10 @@
+from holdfast.reports.analyses import analysis_figures as analysis_figures
+from holdfast.reports.collapse import collapse_figure as collapse_figure
 from holdfast.reports.comparison import comparison_figure as comparison_figure
 from holdfast.reports.coordinates import coordinates_figure as coordinates_figure
 from holdfast.reports.coordinates import save_coordinates as save_coordinates
 from holdfast.reports.curves import curves_figure as curves_figure
+from holdfast.reports.gamma import gamma_figure as gamma_figure
 from holdfast.reports.heat import heat_figure as heat_figure
 from holdfast.reports.line import line_figure as line_figure
 from holdfast.reports.matrix import matrix_figure as matrix_figure

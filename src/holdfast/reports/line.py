@@ -22,7 +22,9 @@ from holdfast.reports.style import (
 )
 
 
-class _Line(NamedTuple):
+class Line(NamedTuple):
+    """Cells at positions along an axis, and how they are drawn."""
+
     positions: Float[np.ndarray, " cells"]
     cells: Sequence[Cell]
     colour: Colour
@@ -79,14 +81,14 @@ def line_figure(
             positions = _positions(across) + spread
             # Above the palette colours are a ramp, and a marker a line would only confuse.
             marker = MARKERS[i] if len(parts.labels) <= len(PALETTE) else "."
-            lines.append(_Line(positions, cells, colour, marker, shortened(parts.labels[i])))
+            lines.append(Line(positions, cells, colour, marker, shortened(parts.labels[i])))
         for line in lines:
-            _draw(axes, line, banded=across.numbers is not None)
+            draw_line(axes, line, banded=across.numbers is not None)
         if log_x:
             axes.set_xscale("log")
         if across.numbers is None:
             axes.set_xlim(-0.5, len(across.labels) - 0.5)
-        _ticks(axes, across, bool(log_x))
+        value_ticks(axes, across, bool(log_x))
         axes.set(xlabel=x, ylabel=y)
         if group is not None:
             handles = [
@@ -112,7 +114,8 @@ def _positions(across: Levels) -> Float[np.ndarray, " levels"]:
     return np.arange(len(across.labels), dtype=np.float64)
 
 
-def _draw(axes: Axes, line: _Line, banded: bool) -> None:
+def draw_line(axes: Axes, line: Line, banded: bool) -> None:
+    """Means joined, with a band over their intervals; or, of names, apart and with bars."""
     present = np.array([cell.known > 0 for cell in line.cells])
     where = line.positions[present]
     cells = [cell for cell in line.cells if cell.known]
@@ -127,7 +130,7 @@ def _draw(axes: Axes, line: _Line, banded: bool) -> None:
         axes.plot(place, value, line.marker, color=line.colour, markerfacecolor=face)
 
 
-def _ticks(axes: Axes, across: Levels, logarithmic: bool) -> None:
+def value_ticks(axes: Axes, across: Levels, logarithmic: bool) -> None:
     """A tick at each value where they have room, since these are what was run."""
     positions = _positions(across)
     scaled = np.log(positions) if logarithmic else positions

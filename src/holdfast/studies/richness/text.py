@@ -93,6 +93,8 @@ def _agreement(found: Agreement) -> list[str]:
 def _law(x: str, law: Exponents) -> str:
     powers = " ".join(f"{_short(name)}^({_signed(v)})" for name, v in law.values.items())
     about = f"{law.curves} curves, {law.residual:.2f} decades about it"
+    if law.curves == len(law.values) + 1:
+        about = f"{law.curves} curves, no more than it takes"
     return f"{_short(x)}* goes as {powers}: {about}"
 
 

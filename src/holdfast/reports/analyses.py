@@ -1,0 +1,52 @@
+"""The figures of a study's analysis."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from holdfast.reports.collapse import collapse_figure
+from holdfast.reports.gamma import Mark, gamma_figure
+from holdfast.studies.analysis import Analysis
+from holdfast.studies.findings import Findings
+from holdfast.studies.richness.analysis import GammaAnalysis
+from holdfast.studies.richness.curves import GammaCurve
+
+
+def analysis_figures(analysis: Analysis, findings: Findings) -> dict[str, Figure]:
+    """The figures of an analysis, by a name for their files; none where it makes none."""
+    if isinstance(analysis, GammaAnalysis):
+        return _gamma_figures(analysis, findings)
+    own = getattr(analysis, "figures", None)
+    return {} if own is None else dict(own(findings))
+
+
+def _gamma_figures(analysis: GammaAnalysis, findings: Findings) -> dict[str, Figure]:
+    """Of each group its metrics against gamma0, and its curves before and after a rescaling."""
+    asked = dict.fromkeys((*analysis.metrics, *analysis.draw))
+    metrics = [metric for metric in asked if metric in findings.table]
+    figures = {}
+    by_metric = [analysis.groups(findings, metric) for metric in metrics]
+    for groups in zip(*by_metric, strict=True):
+        panels = {m: group.curves for m, group in zip(metrics, groups, strict=True)}
+        marks = {analysis.error: {"optimum": _optima(analysis, panels[analysis.error])}}
+        if analysis.forgetting is not None:
+            marks[analysis.forgetting] = _transitions(analysis, panels[analysis.forgetting])
+        label = groups[0].label
+        figures[f"{analysis.x} {label}"] = gamma_figure(analysis.x, panels, marks, label)
+        tried = analysis.collapses(groups[0])
+        exponents = tried.get("rescaled", tried.get("fitted"))
+        for metric in analysis.metrics if exponents and len(groups[0].curves) > 1 else ():
+            figures[f"collapse {metric} {label}"] = collapse_figure(
+                analysis.x, metric, panels[metric], exponents or {}, label
+            )
+    return figures
+
+
+def _optima(analysis: GammaAnalysis, curves: Sequence[GammaCurve]) -> list[Mark]:
+    found = [analysis.optimum(curve) for curve in curves]
+    return [(best.gamma0, best.interior) for best in found]
+
+
+def _transitions(analysis: GammaAnalysis, curves: Sequence[GammaCurve]) -> dict[str, list[Mark]]:
+    found = [analysis.transitions(curve) for curve in curves]
+    return {name: [(one[name].gamma0, True) for one in found] for name in found[0]}
