@@ -4,9 +4,12 @@ from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from holdfast.cli.showing import MANY, cell_records, holds_study
 from holdfast.records.record import Record
 from holdfast.records.strict_json import dumps
+from holdfast.reports.analyses import analysis_figures
 from holdfast.reports.comparison import comparison_figure
 from holdfast.reports.curves import curves_figure
 from holdfast.reports.line import line_figure
@@ -14,6 +17,7 @@ from holdfast.reports.matrix import matrix_figure
 from holdfast.reports.save import save_figure
 from holdfast.studies.findings import Findings
 from holdfast.studies.study import Study
+from holdfast.studies.table import Table
 
 
 def plot(args: Namespace) -> int:
@@ -46,7 +50,7 @@ def plot(args: Namespace) -> int:
 
 
 def study_figures(folder: Path, out: Path) -> list[Path]:
-    """The figures of a study: its cells side by side, their matrices, metrics along an axis."""
+    """The figures of a study: its cells side by side, their matrices, metrics, its analysis."""
     findings, study = Findings.load(folder), Study.read(folder / "study.yaml")
     written: list[Path] = []
     records = cell_records(study, folder)
@@ -59,10 +63,27 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
     for metric in findings.shown if numeric else ():
         if metric not in findings.table:  # a probe's value that no run has
             continue
-        rest = [a for a in findings.axes if a != numeric[0]]
-        figure = line_figure(findings.table, numeric[0], metric, rest[0] if rest else None)
+        figure = line_figure(*_lines(findings, numeric[0], metric))
         written += save_figure(figure, out / f"{slug(metric)}-{slug(numeric[0])}")
+    analyst = study.analyst()
+    if analyst is not None and "traceback" not in findings.analysis:
+        figures = analysis_figures(analyst, findings)
+        for name, figure in zip(slugs(figures), figures.values(), strict=True):
+            written += save_figure(figure, out / name)
     return written
+
+
+def _lines(findings: Findings, x: str, metric: str) -> tuple[Table, str, str, str | None]:
+    """A table, and its columns along the axis, upwards, and that part the lines."""
+    table = findings.table
+    rest = [axis for axis in findings.axes if axis != x]
+    if len(rest) < 2:
+        return table, x, metric, rest[0] if rest else None
+    # The lines are parted by all other axes at once; a mean over one of them would say nothing.
+    name = ", ".join(axis.rpartition(".")[2] for axis in rest)
+    parts = zip(*(table[axis].tolist() for axis in rest), strict=True)
+    joined = np.array([", ".join(map(str, part)) for part in parts], dtype=object)
+    return {**table, name: joined}, x, metric, name
 
 
 def slug(text: str) -> str:
