@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 from by_hand import CASES, Case
+from doubled import doubled
 from small_runs import make_stream
 from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast import richness
-from holdfast.data.split import Split
 from holdfast.nets import mlp
 from holdfast.nets.learner import HeadKind, Learner, build_learner
 from holdfast.records.record import Record
-from holdfast.streams.stream import Scenario, Stream, Task
+from holdfast.streams.stream import Scenario
 from holdfast.training.options import Training
 from holdfast.training.run import run
 
@@ -75,15 +75,6 @@ def test_another_gamma_gives_another_curve(optimizer: str) -> None:
     assert rich != pytest.approx(lazy, rel=1e-3)
 
 
-def doubled(stream: Stream) -> Stream:
-    def split(part: object) -> Split:
-        assert isinstance(part, Split)
-        return Split(part.x.double(), part.y)
-
-    tasks = [Task(t.name, split(t.train), split(t.test), None, t.classes) for t in stream]
-    return Stream(tasks, stream.scenario)
-
-
 def learned(
     scenario: Scenario, heads: HeadKind, width: int, training: Training, **options: Any
 ) -> tuple[Record, Learner]:
@@ -117,7 +108,7 @@ def test_runs_agree(scenario: Scenario, heads: HeadKind, optimizer: Any, readout
         for options in (one, other)
     )
     losses, expected = ([epoch["loss"] for epoch in record.curve] for record in (a, b))
-    assert losses == pytest.approx(expected, rel=1e-10)
+    assert losses == pytest.approx(expected, rel=2e-7)  # added up in single precision
     assert losses[1] < losses[0]
     np.testing.assert_allclose(a.loss, b.loss, rtol=1e-10)
     for mine, theirs in zip(first.parameters(), second.parameters(), strict=True):
