@@ -57,7 +57,7 @@ def test_values_are_those_of_dense_kernels(net: str, loss: str) -> None:
 
 
 def test_many_outputs_are_sketched() -> None:
-    """The change of a kernel of 80 rows from 32 directions: near, and nothing for no movement."""
+    """The change of a kernel of 80 rows from 16 directions: near, and nothing for no movement."""
     model, _ = learner("mlp", "growing")
     batch = Batch(drawn(5, 16, 6), torch.zeros(16, dtype=torch.int64), 1)
     probe, rates = TangentKernel(), rates_of(model)
@@ -115,20 +115,29 @@ def test_adam_has_no_such_limit() -> None:
     assert values["change"] == pytest.approx(wanted, rel=1e-6)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.5])
-def test_a_rate_that_is_too_large_is_warned_of_once(momentum: float) -> None:
+@pytest.mark.parametrize(
+    ("loss", "momentum", "until"),
+    [
+        ("cross_entropy", 0.0, "softmax is flat"),
+        ("cross_entropy", 0.5, "softmax is flat"),
+        ("mse", 0.0, "above about 4, for good"),
+    ],
+)
+def test_a_rate_that_is_too_large_is_warned_of_once(loss: str, momentum: float, until: str) -> None:
     model, _ = learner("mlp", "per_task")
     batch = Batch(drawn(5, 3, 6), torch.zeros(3, dtype=torch.int64), 1)
     named = dict(model.named_parameters())
-    top = tangent_top_eigenvalue(model(batch.x, 1), named, None, "cross_entropy")
+    top = tangent_top_eigenvalue(model(batch.x, 1), named, None, loss)
 
     def phase(product: float) -> Phase:
         rates = dict.fromkeys(named, product * (1 + momentum) / top)
-        return Phase(1, rates, momentum=momentum)
+        return Phase(1, rates, momentum=momentum, loss=loss)
 
     probe = TangentKernel()
     probe.before(model, batch, phase(1.99))
-    with pytest.warns(CatapultWarning, match=r"before task 1 .*multiply training.lr by 0\.5 or"):
+    with pytest.warns(
+        CatapultWarning, match=rf"before task 1 .*{until}.*multiply training\.lr by 0\.5;"
+    ):
         probe.before(model, batch, phase(4.0))
     probe.before(model, batch, phase(4.0))
     kept = probe.state_dict()

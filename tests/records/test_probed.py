@@ -35,7 +35,7 @@ def test_probes_and_keys_are_told_apart() -> None:
 
 def test_what_is_not_known_makes_the_mean_unknown() -> None:
     cut = probe_means(entries(2), 3)
-    assert list(cut) == ["P.moved.own", "P.moved"]
+    assert list(cut) == ["P.moved", "P.moved.own"]
     assert np.isnan(list(cut.values())).all()
     some = entries(3)
     some[-2]["values"]["moved"] = None  # as a record has it that was read

@@ -3,16 +3,28 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from small_runs import Interrupted, Setup, cut_at_checkpoint, make_stream, same, tensors
+from small_runs import (
+    Interrupted,
+    Setup,
+    cut_at_checkpoint,
+    make_learner,
+    make_stream,
+    same,
+    tensors,
+)
 
-from holdfast.methods import SingleTask
+from holdfast import richness
+from holdfast.methods import Method, SingleTask
 from holdfast.nets.learner import Learner
-from holdfast.probes import EffectiveRank, Phase
+from holdfast.probes import EffectiveRank, FeatureMovement, Phase, TangentKernel
 from holdfast.starts import Fresh
 from holdfast.streams.batches import Batch
+from holdfast.training.options import Training
 from holdfast.training.probing import probe_names
+from holdfast.training.run import run
 
 
 class Watch:
@@ -56,6 +68,38 @@ def test_probes_look_at_each_task_before_and_after(quick: None) -> None:
     setup.probes = tuple
     _, other = setup.run()
     assert same(tensors(learner), tensors(other))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_probes_are_told_the_rates_of_a_parametrized_learner(
+    optimizer: str, schedule: str, quick: None
+) -> None:
+    watch, stream = Watch(), make_stream()
+    learner = richness.parametrize(make_learner(stream), "mup", gamma0=0.7, base_width=2)
+    training = Training(epochs=1, optimizer=optimizer, lr=0.3, schedule=schedule)
+    run(stream, learner, training=training, probes=(watch,))
+    factors = richness.rates(learner, optimizer)
+    wanted = {name: pytest.approx(0.3 * factor) for name, factor in factors.items()}
+    assert watch.phases[-1].learning_rates == wanted
+    assert len(set(factors.values())) > 1
+
+
+@pytest.mark.parametrize("method", [Method, SingleTask])
+def test_probes_of_ours_change_nothing_that_is_learned(method: type[Method], quick: None) -> None:
+    setup = Setup(method, "task_incremental", net="noisy")
+    plain, learner = setup.run()
+    setup.probes = lambda: (TangentKernel(samples=4), FeatureMovement(samples=4), EffectiveRank())
+    record, other = setup.run()
+    assert same(tensors(learner), tensors(other))
+    assert np.array_equal(plain.loss, record.loss, equal_nan=True)
+    trained = [[p.requires_grad for p in found.parameters()] for found in (learner, other)]
+    assert trained[0] == trained[1]
+    assert len(record.probes) == 3 * 6
+    means = record.probe_means()
+    asked = {f"{type(p).__name__}.{column}" for p in setup.probes() for column in p.columns}
+    assert set(means) == asked
+    assert not np.isnan(list(means.values())).any()
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,9 @@ def test_cut_after_every_checkpoint(
     assert (out / "events.jsonl").read_bytes() == events
 
 
-@pytest.mark.parametrize("name", ["derpp_task", "adam_growing", "loader_own", "evaluations", "movement"])
+@pytest.mark.parametrize(
+    "name", ["derpp_task", "adam_growing", "loader_own", "evaluations", "movement"]
+)
 def test_resumed_at_any_checkpoint(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:

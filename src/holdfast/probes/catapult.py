@@ -18,7 +18,7 @@ from holdfast.probes.tangent import tangent_product, tangent_top_eigenvalue
 from holdfast.seeds import generator
 from holdfast.streams.batches import Batch
 
-_DIRECTIONS = 32
+_DIRECTIONS = 16
 """Columns of the sketch of a kernel."""
 
 
@@ -31,22 +31,24 @@ class TangentKernel:
 
     - ``lr_top_eigenvalue``: `tangent_top_eigenvalue` on the current task before it is trained, lr_p
       the learning rates (the largest of their schedule). Above 2 (1 + momentum) full-batch gradient
-      descent leaves the region in which the network is linear, and a `CatapultWarning` says so
-      once: up to about 4 it is thrown to a flatter region (Lewkowycz et al., 2020), which moves
-      features also where the parametrization is lazy, beyond that it may diverge. With small
-      batches the limit lies lower; terms that a method adds to the loss are left out.
+      descent overshoots, and a `CatapultWarning` says so once. With the squared error the network
+      then leaves the region in which it is linear: up to about 4 for a flatter one (Lewkowycz et
+      al., 2020), which moves features also where the parametrization is lazy, beyond that it may
+      diverge. Cross-entropy flattens as outputs grow, which may bound the overshoot with no such
+      movement: look at ``change`` and `FeatureMovement`. With small batches the limit lies lower;
+      terms that a method adds to the loss are left out.
     - ``lr_top_eigenvalue_after``: the same after training on it, with the same rates.
     - ``change``: 1 - cos(K_0, K_t), on each task seen, with K_0 the kernel just before it was
       trained and K_t that of now; 0 for a network that stays linear (Fort et al., 2020). Of
-      `kernel_samples` samples; where these have more than 32 outputs together, the cosine is that
-      of K_0 Q and K_t Q with 32 fixed orthonormal directions Q.
+      `kernel_samples` samples; where these have more than 16 outputs together, the cosine is that
+      of K_0 Q and K_t Q with 16 fixed orthonormal directions Q.
 
     For Adam, which rescales gradients, the eigenvalues are NaN and K has equal rates. K has the
     parameters that were trained on the task; NaN where the probe has not seen it `before`.
 
     A product K v costs three to four forward passes. An eigenvalue takes about ten products of
-    `samples` samples, twice a task; a change 32 of `kernel_samples`, on each task seen. Each task
-    is remembered by a matrix of these directions and its rates.
+    `samples` samples, twice a task; a change at most 16 of `kernel_samples`, on each task seen.
+    A task is remembered by a matrix with a column a direction, and its rates.
 
     Args:
         samples: for the eigenvalues, of those that probes are shown, evenly spaced.
@@ -135,13 +137,19 @@ class TangentKernel:
         if self._warned or not top > limit:
             return
         self._warned = True
+        until = (
+            "the network leaves the region in which it is linear, for a flatter one (a catapult) "
+            "or, above about 4, for good"
+            if phase.loss == "mse"
+            else "outputs have grown so far that the softmax is flat, or the network leaves the "
+            "region in which it is linear (a catapult)"
+        )
         warnings.warn(
             f"before task {phase.index} the learning rate times the largest eigenvalue of the "
-            f"tangent kernel is {top:.3g}, above {limit:.3g}: gradient descent will leave the "
-            "region in which the network is linear for a flatter one (a catapult), or diverge, "
-            "and features move by that however lazy the parametrization. For a study of richness "
-            f"multiply training.lr by {limit / top:.2g} or less; later tasks may lie above too "
-            "(lr_top_eigenvalue in the record's probes)",
+            f"tangent kernel is {top:.3g}, above {limit:.3g}: gradient descent overshoots until "
+            f"{until}. Features may move by that however lazy the parametrization. To rule it out "
+            f"multiply training.lr by {limit / top:.2g}; lr_top_eigenvalue in the record's probes "
+            "has the value of each task",
             CatapultWarning,
             stacklevel=2,
         )

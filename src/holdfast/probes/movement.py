@@ -77,7 +77,7 @@ class FeatureMovement:
 
     columns = (*_KEYS, *(f"{key}.own" for key in _KEYS))
 
-    def __init__(self, samples: int = 512) -> None:
+    def __init__(self, samples: int = 256) -> None:
         if samples < 2:
             raise ValueError(f"samples must be 2 or more, got {samples}")
         self.samples = samples

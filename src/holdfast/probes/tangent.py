@@ -90,9 +90,9 @@ def tangent_top_eigenvalue(
 
     With `rates` the learning rates, it is the largest eigenvalue of the Gauss-Newton matrix
     J^T H J / n of the mean loss of n samples in the metric of these rates. Gradient descent
-    on the linearised network converges below 2 (below 2 (1 + beta) with momentum beta); between
-    about 2 and 4 a network is thrown out of the region in which it is linear, to a flatter one
-    (Lewkowycz et al., 2020).
+    on the linearised network overshoots above 2 (above 2 (1 + beta) with momentum beta). With the
+    squared error a network is then thrown out of the region in which it is linear, up to about 4
+    to a flatter one (Lewkowycz et al., 2020).
 
     Args:
         outputs: as for `tangent_product`.

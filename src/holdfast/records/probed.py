@@ -26,7 +26,7 @@ def probe_means(entries: Sequence[Mapping[str, Any]], tasks: int) -> dict[str, f
     ...     for i in range(3) for j in range(i + 1)
     ... ]
     >>> probe_means(entries, 3)
-    {'P.moved.own': 11.0, 'P.moved': 20.5}
+    {'P.moved': 20.5, 'P.moved.own': 11.0}
     """
     found: dict[str, dict[tuple[int, int], float]] = {}
     for entry in entries:
@@ -38,10 +38,10 @@ def probe_means(entries: Sequence[Mapping[str, Any]], tasks: int) -> dict[str, f
     for name, values in found.items():
         own = [(j, j) for j in range(tasks)]
         end = [(tasks - 1, j) for j in range(tasks - 1)]
-        if any(i == j for i, j in values):
-            means[f"{name}.own"] = _mean(values, own)
         if any(i != j for i, j in values):
             means[name] = _mean(values, end)
+        if any(i == j for i, j in values):
+            means[f"{name}.own"] = _mean(values, own)
     return means
 
 
