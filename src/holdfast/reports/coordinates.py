@@ -38,7 +38,8 @@ def coordinates_figure(check: Coordinates) -> Figure:
         hues = colours(len(check.layers))
         for i, (layer, hue) in enumerate(zip(check.layers, hues, strict=True)):
             marker = MARKERS[i] if len(check.layers) <= len(PALETTE) else "."
-            label = shortened(layer, 30) + (f"  {slopes[i]:+.2f}" if np.isfinite(slopes[i]) else "")
+            slope = f"  {round(slopes[i], 2) + 0.0:+.2f}" if np.isfinite(slopes[i]) else ""
+            label = shortened(layer, 30) + slope
             for axes, values in zip(panels, (check.start, check.moved), strict=True):
                 style = "--" if layer in faulty else "-"
                 _draw(axes, check.sizes, values[:, :, i], hue, marker, style, label)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from holdfast.richness.activations import Forward, common_paths, paths_of
 from holdfast.richness.registry import Matrix, describe_layer
-from holdfast.seeds import generator
+from holdfast.seeds import generator, seeded
 
 Build = Callable[[int, int], nn.Module]
 Over = Literal["width", "depth"]
@@ -21,13 +21,11 @@ _DRAWN = 64
 
 
 def check_numbers(lr: float, steps: int, seeds: Sequence[int], band: float) -> None:
-    """Refuse (`TypeError`, `ValueError`) numbers that will not do."""
+    """Refuse (`ValueError`) numbers that will not do."""
     for name, value in (("lr", lr), ("band", band)):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{name} must be a number, got {value!r}")
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive and finite, got {value}")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+    if steps < 1:
         raise ValueError(f"steps must be a positive integer, got {steps!r}")
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds must be one or more different integers, got {list(seeds)}")
@@ -53,10 +51,13 @@ def sizes_of(
 def built(build: Build, size: int, seed: int, x: Tensor | None = None) -> nn.Module:
     """The model of a size and seed, of the float type and on the device of the batch.
 
+    What it draws from torch's global generators follows the seed too, and leaves them as they were.
+
     Raises:
         TypeError: what was built is no module.
     """
-    model = build(size, seed)
+    with seeded(seed, "coordinate check", "build"):
+        model = build(size, seed)
     if not isinstance(model, nn.Module):
         raise TypeError(f"build({size}, {seed}) must give a module, got {type(model).__name__}")
     if x is None:
@@ -81,7 +82,7 @@ def batch(
         return x, y
     model.to(x.device, x.dtype if x.is_floating_point() else None)
     with torch.no_grad():
-        output = forward(model, x)
+        output = forward(model.eval(), x)
     if output.ndim != 2:
         raise ValueError(
             f"y must be given for outputs of shape {tuple(output.shape)}; classes are drawn for "

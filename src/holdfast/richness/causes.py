@@ -36,6 +36,7 @@ def cause(over: str, setting: Setting, faults: Collection[Fault], band: float) -
         _of_steps(setting, faults),
         _of_rates(setting, kinds),
         _of_branches(over, setting, kinds),
+        _of_unlearning(setting, faults),
         _of_chance(over, setting, faults, band),
         _of_start(over, setting, kinds),
         _of_parametrization(over, setting),
@@ -88,6 +89,17 @@ def _of_branches(over: str, setting: Setting, kinds: set[Kind]) -> str | None:
     return (
         "Residual branches are not multiplied by 1 / sqrt(L): their sum grows with their number. "
         "Give depth_scaling=True, and name the branches of blocks that have no rule."
+    )
+
+
+def _of_unlearning(setting: Setting, faults: Collection[Fault]) -> str | None:
+    alone = all(fault.layer == OUTPUT and fault.kind in ("less", "shrinks") for fault in faults)
+    if not alone or setting.readout != "random" or setting.parametrization != "mup":
+        return None
+    return (
+        "The readout is not 0 at the start (readout_std=1): training first undoes a random output "
+        "of size width^(-1/2), and the output of a narrow net has the more to move. Nothing else "
+        "is amiss: give readout_std=0, or wider nets."
     )
 
 

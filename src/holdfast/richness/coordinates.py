@@ -43,7 +43,7 @@ def coordinate_check(
     x: Tensor | Sequence[int],
     y: Tensor | None = None,
     depths: Sequence[int] | None = None,
-    optimizer: OptimizerName | MakeOptimizer = "sgd",
+    optimizer: str | MakeOptimizer = "sgd",
     lr: float = 0.1,
     steps: int = 10,
     seeds: Sequence[int] = (0, 1, 2),
@@ -106,11 +106,11 @@ def coordinate_check(
     starts, moves, sketches = [], [], []
     for size in sizes:
         for seed in seeds:
-            with seeded(seed, "coordinate check"):
-                model = built(build, size, seed, x)
-                used = make(model, lr)
-                if seed == seeds[0]:
-                    sketches.append(sketch(model, used))
+            model = built(build, size, seed, x)
+            used = make(model, lr)
+            if seed == seeds[0]:
+                sketches.append(sketch(model, used))
+            with seeded(seed, "coordinate check", "steps"):
                 start, moved = _train(model, used, x, y, steps, loss, forward, paths)
             starts.append(start)
             moves.append(moved)
@@ -137,7 +137,7 @@ def coordinate_check(
     return found
 
 
-def _maker(optimizer: OptimizerName | MakeOptimizer) -> MakeOptimizer:
+def _maker(optimizer: str | MakeOptimizer) -> MakeOptimizer:
     if callable(optimizer):
         return optimizer
     if optimizer not in _OPTIMIZERS:
@@ -145,8 +145,8 @@ def _maker(optimizer: OptimizerName | MakeOptimizer) -> MakeOptimizer:
             f"optimizer must be one of {', '.join(_OPTIMIZERS)}, or a function (model, lr) -> "
             f"optimizer; got {optimizer!r}"
         )
-    kind = _OPTIMIZERS[optimizer]
-    return lambda model, lr: kind(param_groups(model, optimizer, lr))
+    name: OptimizerName = optimizer
+    return lambda model, lr: _OPTIMIZERS[name](param_groups(model, name, lr))
 
 
 def _train(

@@ -238,4 +238,5 @@ def _mean(values: Float[np.ndarray, " seeds"]) -> str:
 def _slope(mean: float, error: float) -> str:
     if np.isnan(mean):
         return "-"
-    return f"{mean:+.2f}" + ("" if np.isnan(error) else f" +- {error:.2f}")
+    # + 0.0: no minus before a zero.
+    return f"{round(mean, 2) + 0.0:+.2f}" + ("" if np.isnan(error) else f" +- {error:.2f}")
