@@ -121,6 +121,11 @@ def used_twice(m: Custom, x: Tensor) -> Tensor:
     return last(inner(inner(x).tanh()).tanh())
 
 
+def activated_twice(m: Custom, x: Tensor) -> Tensor:
+    act, last = m.get_submodule("act"), m.get_submodule("last")
+    return last(act(act(x) - 1))
+
+
 class Raw(nn.Module):
     """A parameter of no layer."""
 
@@ -201,6 +206,14 @@ CASES = [
     Case("norm of vectors", lambda: nn.Sequential(nn.BatchNorm1d(5), mlp()), vectors),
     Case("text", text, tokens),
     Case("sequence", lambda: nn.Sequential(nn.Linear(5, 5), nn.Tanh(), Mean(), mlp()), sequences),
+    Case("prelu", lambda: mlp(nn.PReLU), vectors),
+    Case("prelu of channels", lambda: conv(4)[:1].append(nn.PReLU(4)).extend(conv(4)[2:]), images),
+    Case(
+        "prelu called twice",
+        lambda: Custom(activated_twice, act=nn.PReLU(), last=nn.Linear(5, CLASSES)),
+        vectors,
+        closed=False,
+    ),
     Case("growing head", growing, vectors),
     Case("one task", task_heads, vectors, closed=False, task=1),
     Case("mixed tasks", task_heads, vectors, closed=False, task=(1, 0, 1, 1, 0, 1)),

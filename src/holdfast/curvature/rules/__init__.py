@@ -1,3 +1,4 @@
+from holdfast.curvature.rules import activation as activation
 from holdfast.curvature.rules import conv as conv
 from holdfast.curvature.rules import embedding as embedding
 from holdfast.curvature.rules import heads as heads
