@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from holdfast import nets
 from holdfast.nets.scaled import ScaledMultiheadAttention
-from holdfast.richness import Attention, attention_rule, describe, head_widths
+from holdfast.richness import Attention, attention_rule, describe, head_widths, rates
 from holdfast.richness import parametrize as parametrized
 
 WIDTH, HEADS, BASE = 12, 2, 3  # heads of width 6
@@ -110,6 +110,11 @@ def test_encoder_of_torch_is_one_function_in_training_and_in_evaluation(
     expected = model(x)
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(x), expected, rtol=1e-4, atol=1e-5)
+    # Norms before a branch are part of it, of which there are four.
+    in_branch = depth_scaling and norm_first
+    assert rates(model, "adam")["1.layers.0.norm1.weight"] == pytest.approx(
+        0.5 if in_branch else 1.0
+    )
 
 
 def test_decoder_of_torch_has_three_branches() -> None:
