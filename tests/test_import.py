@@ -7,7 +7,10 @@ import pytest
 
 import holdfast
 
-HEAVY = ("datasets", "jsonargparse", "matplotlib", "pandas", "pyarrow", "rich", "scipy", "sklearn")
+HEAVY = (
+    "datasets", "jsonargparse", "matplotlib", "pandas", "pyarrow", "rich", "scipy", "sklearn",
+    "transformers",
+)  # fmt: skip
 
 
 def modules_after(code: str) -> set[str]:
