@@ -182,6 +182,7 @@ def test_a_study_is_analysed_by_its_short_name(tmp_path) -> None:
         ({"x": "richness.gama0"}, "analysis.x names 'richness.gama0', .*mean 'richness.gamma0'"),
         ({"by": "net.depth"}, "analysis.by names 'net.depth', which the study does not vary"),
         ({"rescale": {"lr": 0.5}}, "analysis.rescale names 'lr', .* it varies richness.gamma0, "),
+        ({"by": [X, "net.width"]}, f"analysis.by names {X}, which is the axis along the curves"),
         ({"x": "variant"}, "variant must be a list of positive numbers, got .'a'"),
         ({"x": "similarity"}, r"similarity must be a list of positive numbers, got .0\.0"),
         ({"rescale": {"similarity": 1.0}}, r"takes positive numbers that part .*similarity is .0"),

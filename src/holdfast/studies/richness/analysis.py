@@ -63,8 +63,8 @@ class GammaAnalysis:
         """Refuse a study without the axes that this needs.
 
         Raises:
-            ValueError: no such axis, one along the curves that holds anything but positive numbers,
-                or a rescaling by an axis that does not part curves or does so by names.
+            ValueError: no such axis, one along the curves that parts them too or holds anything but
+                positive numbers, or a rescaling by an axis that does not part them by such numbers.
         """
         named = {axis.name: [choice.value for choice in axis.choices] for axis in axes}
         numeric = [name for name, values in named.items() if all(map(_number, values))]
@@ -76,6 +76,8 @@ class GammaAnalysis:
                         f"analysis.{what} names {name!r}, which the study does not vary"
                         f"{nearest(name, named)}; it varies {', '.join(named) or 'nothing'}"
                     )
+        if self.x in parting:
+            raise ValueError(f"analysis.by names {self.x}, which is the axis along the curves")
         if not all(_positive(value) for value in named[self.x]):
             raise ValueError(f"{self.x} must be a list of positive numbers, got {named[self.x]}")
         for name in self.rescale or {}:
