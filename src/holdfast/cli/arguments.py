@@ -1,12 +1,16 @@
 """What the command line says: the command, its options, and keys of a configuration to set."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from holdfast import __version__
 from holdfast.signatures import nearest
 from holdfast.yaml_text import parse_yaml
+
+SETTABLE = ("run", "study", "tune-richness")
+"""The commands that take a configuration, and settings of its keys."""
 
 _SETTING = "Any other option sets a key of the configuration: "
 """How the settings are explained; an example for the command at hand follows."""
@@ -21,7 +25,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """The command line as a namespace: ``command``, its options, and ``settings``.
 
     Settings are pairs of dotted key and value, from ``--a.b value`` and ``--a.b=value``; values
-    are read as YAML. Those of `run` and `study` may stand anywhere behind the command.
+    are read as YAML. Of the commands `SETTABLE` they may stand anywhere behind the command.
 
     Raises:
         ValueError: an unknown command or option (with the nearest known one), a missing value.
@@ -38,7 +42,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
                 f"unknown command {command!r}{nearest(command, options)}; "
                 f"the commands are {', '.join(options)}"
             )
-        if command in ("run", "study"):
+        if command in SETTABLE:
             behind, settings = _settings(behind, options[command])
         words = [*before, command, *behind]
     args, unknown = parser.parse_known_args(words)
@@ -76,12 +80,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
     command = add("run", "Run a configuration.", f"{_SETTING}--training.lr 0.1, --method ewc.")
     command.add_argument("config", help="YAML file, or the name of a shipped configuration")
     option(command, "run", "--out", help="folder of the run; by default runs/NAME-HASH")
-    command = add("resume", "Go on with a run or a study that was stopped.")
-    command.add_argument("folder", help="that the run or study writes to")
-    command = add("show", "Matrix and metrics of a run, a table of several, or a study.")
-    command.add_argument("folders", nargs="+", metavar="folder", help="of a run or a study")
-    command = add("plot", "Figures of runs or studies, as PNG and SVG.")
-    command.add_argument("folders", nargs="+", metavar="folder", help="of a run or a study")
+    command = add("resume", "Go on with a run, a study or a tuning that was stopped.")
+    command.add_argument("folder", help="that it writes to")
+    command = add("show", "Matrix and metrics of a run, a table of several, a study, a tuning.")
+    command.add_argument("folders", nargs="+", metavar="folder", help="of a run, study or tuning")
+    command = add("plot", "Figures of runs, studies or tunings, as PNG and SVG.")
+    command.add_argument("folders", nargs="+", metavar="folder", help="of a run, study or tuning")
     option(command, "plot", "--out", help="folder of the figures; by default FOLDER/figures")
     example = f"{_SETTING}--base.training.lr 0.1, --seeds 10."
     command = add("study", "Run a study: a configuration over a grid.", example)
@@ -91,9 +95,30 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
     option(command, "study", "--out", help="folder of the study; by default runs/NAME")
     workers = "number of processes; by default one a core"
     option(command, "study", "--workers", type=int, help=workers)
+    _add_tuning(add, option)
     command = add("data", "List the datasets that can be loaded here.")
     command.add_argument("action", choices=["list"], help="the one thing to do with data")
     return parser, options
+
+
+def _add_tuning(add: Callable[..., argparse.ArgumentParser], option: Callable[..., None]) -> None:
+    """Add `tune-richness`."""
+    name = "tune-richness"
+    text = "Find the richness gamma0 of a net on a narrow copy of it."
+    command = add(name, text, f"{_SETTING}--training.lr 10, --net.depth 9.")
+    command.add_argument("config", help="YAML file of a run")
+    add_option = partial(option, command, name)
+    add_option("--width", type=int, help="of the narrow copy; by default 64")
+    add_option("--target-width", type=int, help="of the net wanted; by default its net.width")
+    add_option("--gamma0", help="values to try, parted by commas; by default 8 from 0.01 to 1.8")
+    add_option("--seeds", type=int, help="number of seeds; by default 3")
+    add_option("--neighbours", type=int, help="run at the target on either side; by default 1")
+    metrics = ["ae", "average_loss"]
+    add_option("--metric", choices=metrics, help="what is to be small; by default ae")
+    add_option("--standard-lr", help="learning rates to run the plain net at, parted by commas")
+    add_option("--verify", action="store_true", help="run the whole grid at the target too")
+    add_option("--out", help="folder of it all; by default runs/NAME-gamma0-HASH")
+    add_option("--workers", type=int, help="number of processes; by default one a core")
 
 
 def _settings(

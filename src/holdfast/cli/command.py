@@ -13,6 +13,7 @@ WORK = {
     "run": "holdfast.cli.running",
     "resume": "holdfast.cli.resuming",
     "study": "holdfast.cli.studying",
+    "tune-richness": "holdfast.cli.tuning",
     "show": "holdfast.cli.showing",
     "data": "holdfast.cli.showing",
     "plot": "holdfast.cli.plotting",
@@ -27,15 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         the exit code: 0; 2 where the command or its input is wrong, with one line on stderr; 3
-        where a run diverged or a study's run failed; 130 after an interrupt (Ctrl-C); 141 where
-        the reader of the output has gone.
+        where a run diverged, a study's run failed or a tuning found nothing; 130 after an
+        interrupt (Ctrl-C); 141 where the reader of the output has gone.
     """
     try:
         args = parse(sys.argv[1:] if arguments is None else arguments)
         if os.getcwd() not in sys.path:
             # Where a person's own parts are looked for last, as `python -m` looks for them first.
             sys.path.append(os.getcwd())
-        code: int = getattr(import_module(WORK[args.command]), args.command)(args)
+        module = import_module(WORK[args.command])
+        code: int = getattr(module, args.command.replace("-", "_"))(args)
         sys.stdout.flush()
         return code
     except BrokenPipeError:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from holdfast.cli.showing import MANY, cell_records, holds_study
+from holdfast.cli.showing import MANY, cell_records, holds_study, holds_tuning
+from holdfast.cli.tuning import tuning_figures
 from holdfast.records.record import Record
 from holdfast.records.strict_json import dumps
 from holdfast.reports.analyses import analysis_figures
@@ -18,13 +19,15 @@ from holdfast.reports.save import save_figure
 from holdfast.studies.findings import Findings
 from holdfast.studies.study import Study
 from holdfast.studies.table import Table
+from holdfast.studies.tuning import read_tuned
 
 
 def plot(args: Namespace) -> int:
-    """Draw the figures of runs and studies."""
+    """Draw the figures of runs, studies and tunings."""
     folders = list(dict.fromkeys(Path(folder) for folder in args.folders))
-    studies = [folder for folder in folders if holds_study(folder)]
-    runs = {folder: Record.load(folder) for folder in folders if folder not in studies}
+    tunings = [folder for folder in folders if holds_tuning(folder)]
+    studies = [folder for folder in folders if folder not in tunings and holds_study(folder)]
+    runs = {f: Record.load(f) for f in folders if f not in (*studies, *tunings)}
     names = [folder.name for folder in folders]
     labels = [str(f) if names.count(f.name) > 1 else f.name for f in folders]
     places = {folder: folder / "figures" for folder in folders}
@@ -35,6 +38,8 @@ def plot(args: Namespace) -> int:
     for folder in folders:
         if folder in studies:
             written += study_figures(folder, places[folder])
+        elif folder in tunings:
+            written += tuning_figures(read_tuned(folder), places[folder])
         else:
             written += save_figure(matrix_figure(runs[folder]), places[folder] / "matrix")
             written += save_figure(curves_figure(runs[folder]), places[folder] / "curves")

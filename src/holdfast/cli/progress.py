@@ -133,7 +133,9 @@ class StudyLines:
         left = "" if math.isnan(event.seconds_left) else f", {duration(event.seconds_left)} left"
         if event.event == "begin":
             there = f", {event.ended} of them there already" if event.ended else ""
-            telling.line(f"{event.total} runs{there}, in {telling.out}")
+            # Of the studies within a tuning, the width.
+            which = f"{event.cell}: " if event.cell else ""
+            telling.line(f"{which}{event.total} runs{there}, in {telling.out}")
         elif event.event in ("complete", "diverged", "failed"):
             counted = f"{event.ended:{len(str(event.total))}}/{event.total}"
             about = left if event.ended < event.total else ""

@@ -7,13 +7,17 @@ from pathlib import Path
 from holdfast import config
 from holdfast.cli.ending import ended
 from holdfast.cli.progress import RunLines, Telling
+from holdfast.cli.showing import holds_tuning
 from holdfast.cli.studying import resume_study
+from holdfast.cli.tuning import resume_tuning
 from holdfast.records.record import Record
 
 
 def resume(args: Namespace) -> int:
-    """Go on with a run or a study."""
+    """Go on with a run, a study or a tuning."""
     folder = Path(args.folder)
+    if holds_tuning(folder):
+        return resume_tuning(args, folder)
     if (folder / "study.yaml").is_file():
         return resume_study(args, folder)
     tasks, epochs = _known(folder)

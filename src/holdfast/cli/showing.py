@@ -16,15 +16,21 @@ from holdfast.records.text import matrix_text
 from holdfast.reports.table import comparison_table
 from holdfast.studies.findings import Findings
 from holdfast.studies.study import Study
+from holdfast.studies.tuning import Tuned, read_tuned
 
 MANY = 8
 """Of more runs or cells than this the table is shown, but no matrices."""
 
 
 def show(args: Namespace) -> int:
-    """Show runs and studies."""
+    """Show runs, studies and tunings."""
     folders = [Path(folder) for folder in args.folders]
-    studies = {str(f): Findings.load(f) for f in folders if holds_study(f)}
+    studies: dict[str, Findings | Tuned] = {}
+    for folder in folders:
+        if holds_tuning(folder):
+            studies[str(folder)] = read_tuned(folder)
+        elif holds_study(folder):
+            studies[str(folder)] = Findings.load(folder)
     runs = {str(f): Record.load(f) for f in folders if str(f) not in studies}
     if args.json:
         shown: dict[str, Any] = {name: found.to_dict() for name, found in studies.items()}
@@ -55,6 +61,11 @@ def data(args: Namespace) -> int:
     if any(dataset.place == "hub" for dataset in listed):
         print("Those of the hub are fetched when they are first loaded.")
     return 0
+
+
+def holds_tuning(folder: Path) -> bool:
+    """Whether a folder is that of a tuning."""
+    return (folder / "tuning.yaml").is_file()
 
 
 def holds_study(folder: Path) -> bool:

@@ -10,3 +10,4 @@ from holdfast.reports.line import line_figure as line_figure
 from holdfast.reports.matrix import matrix_figure as matrix_figure
 from holdfast.reports.save import save_figure as save_figure
 from holdfast.reports.table import comparison_table as comparison_table
+from holdfast.reports.transfer import transfer_figure as transfer_figure

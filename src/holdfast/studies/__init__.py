@@ -16,3 +16,6 @@ from holdfast.studies.progress import StudyListener as StudyListener
 from holdfast.studies.study import Study as Study
 from holdfast.studies.table import Table as Table
 from holdfast.studies.table import read_table as read_table
+from holdfast.studies.tuning import Tuned as Tuned
+from holdfast.studies.tuning import Tuning as Tuning
+from holdfast.studies.tuning import tune_richness as tune_richness
