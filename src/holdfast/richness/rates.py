@@ -138,8 +138,7 @@ def param_groups(
         raise ValueError(f"lr must be positive and finite, got {lr}")
     if not 0 <= weight_decay < math.inf:
         raise ValueError(f"weight_decay must be 0 or more, and finite; got {weight_decay}")
-    factors = rates(model, optimizer)
-    check_weight_decay(optimizer, weight_decay, is_parametrized(model))
+    factors = check_rates(model, optimizer, weight_decay)
     named = dict(model.named_parameters())
     groups: dict[float, list[nn.Parameter]] = {}
     for name, factor in factors.items():
@@ -150,10 +149,16 @@ def param_groups(
     ]
 
 
-def check_weight_decay(optimizer: str, weight_decay: float, parametrized: bool) -> None:
-    """Refuse (`ValueError`) a weight decay that scales in no known way."""
-    if weight_decay and optimizer == "adam" and parametrized:
+def check_rates(model: nn.Module, optimizer: str, weight_decay: float) -> dict[str, float]:
+    """`rates`, for training with a weight decay.
+
+    Raises:
+        ValueError: see `rates`; or a weight decay that scales in no known way.
+    """
+    factors = rates(model, optimizer)
+    if weight_decay and optimizer == "adam" and is_parametrized(model):
         raise ValueError(
             f"weight_decay {weight_decay} with optimizer 'adam' has no rule in a parametrized "
             "model: it is normalised away with the gradient; use 'adamw'"
         )
+    return factors

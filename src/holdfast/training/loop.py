@@ -15,7 +15,7 @@ from holdfast.nets.learner import Learner
 from holdfast.probes.probe import Probe
 from holdfast.records.files import EventLog
 from holdfast.records.record import Record
-from holdfast.richness.rates import check_weight_decay, is_parametrized, rates
+from holdfast.richness.rates import check_rates, rates
 from holdfast.seeds import derive, generator
 from holdfast.starts.start import Start
 from holdfast.streams.batches import Batch
@@ -39,6 +39,7 @@ from holdfast.training.optimizers import (
 )
 from holdfast.training.options import Training
 from holdfast.training.probing import Probing
+from holdfast.training.random_state import random_state, set_random_state
 from holdfast.training.schedules import lr_factor
 
 Listener = Callable[[dict[str, Any]], None]
@@ -88,9 +89,7 @@ class Loop:
         self.optimizer: Optimizer | None = None
         self.optimized: list[str] = []
         self.clock, self.saved_at = Clock(), time.monotonic()
-        rates(learner, training.optimizer)
-        parametrized = is_parametrized(learner)
-        check_weight_decay(training.optimizer, training.weight_decay, parametrized)
+        check_rates(learner, training.optimizer, training.weight_decay)
         if whole:
             method.check(learner, stream)
             self.evaluator = Evaluator(stream, training, self.device)
@@ -352,8 +351,7 @@ class Loop:
             "start": self.start.state_dict(),
             "probes": self.probing.state_dict(),
             "draws": self.draws.get_state(),
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "random": random_state(self.device),
             "record": self.record.to_dict(),
             "events": self.events.sync(),
         }
@@ -393,9 +391,7 @@ class Loop:
             self.hits = tally["hits"].to(self.device)
             self.rows = tally["rows"]
         self.draws.set_state(state["draws"])
-        torch.set_rng_state(state["torch"])
-        if self.device.type == "cuda" and state["cuda"] is not None:
-            torch.cuda.set_rng_state(state["cuda"], self.device)
+        set_random_state(state["random"], self.device)
 
 
 def _known(values: list[float]) -> list[float | None]:
