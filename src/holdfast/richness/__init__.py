@@ -1,4 +1,5 @@
 from holdfast.richness.causes import Fault as Fault
+from holdfast.richness.compare import compare_widths as compare_widths
 from holdfast.richness.coordinates import coordinate_check as coordinate_check
 from holdfast.richness.describe import describe as describe
 from holdfast.richness.drift import Coordinates as Coordinates
@@ -15,3 +16,5 @@ from holdfast.richness.registry import Vectors as Vectors
 from holdfast.richness.registry import attention_rule as attention_rule
 from holdfast.richness.registry import branch_rule as branch_rule
 from holdfast.richness.registry import layer_rule as layer_rule
+from holdfast.richness.validate import Problem as Problem
+from holdfast.richness.validate import validate as validate
