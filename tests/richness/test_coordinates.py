@@ -193,9 +193,7 @@ def test_it_leaves_no_trace_and_comes_out_the_same_again(batch):
 # what passes
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "lr"), [("sgd", 1.0), ("adam", 0.01), ("adamw", 0.01)]
-)
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 1.0), ("adam", 0.01), ("adamw", 0.01)])
 def test_mup_moves_alike_at_all_widths(batch, optimizer, lr):
     found = check(net(), batch, optimizer=optimizer, lr=lr)
     assert found.layers == LAYERS
@@ -278,14 +276,14 @@ CONTROLS = {
     "width that stays": (net(width=64), {}, "backbone", "moves less", "for 1 times the base width"),
     "base that follows": (
         lambda width, seed: net(base_width=width)(width, seed), {}, "backbone", "moves less",
-        "for 1 times the base width",
+        "Found before training:.*base_width: is 64 and 256",
     ),
     "readout not zero": (
         lambda width, seed: drawn(net()(width, seed), seed), {}, OUTPUT, "does not start as 0",
-        r"asked to be 0 at the start \(readout_std=0\) and is not",
+        "Found before training:.*heads.linear.weight: the readout was asked to start at 0",
     ),
     "weights of torch": (
-        drawn_after, {}, "backbone.linear2", "starts smaller", "multipliers and raw weights do",
+        drawn_after, {}, "backbone.linear2", "starts smaller", "raw entries have a spread of",
     ),
     "unscaled depth": (
         unscaled, {"widths": None, "depths": (3, 6, 12), **ADAM}, "backbone.blocks", "moves more",
@@ -421,3 +419,20 @@ def test_other_builds_and_batches_are_refused(batch):
         coordinate_check(
             net(), WIDTHS, x=x, forward=lambda model, v: model(v)[:, None], raises=False
         )
+
+
+def test_sizes_that_no_layer_explains(batch):
+    class Louder(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.width, self.net = width, nn.Linear(64, width)
+            self.head = nn.Linear(width, 10)
+
+        def forward(self, x):
+            return self.head(self.net(x.flatten(1)).sin() * self.width)
+
+    def build(width, seed):
+        return parametrize(nn.Sequential(Louder(width)), readout_std=1, seed=seed)
+
+    with pytest.raises(DriftError, match="or something in the model beyond its layers depends"):
+        check(build, batch, lr=1e-6)

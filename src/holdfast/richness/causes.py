@@ -20,6 +20,10 @@ SAID: dict[Kind, str] = {
 """What a larger net does, for each kind of fault."""
 
 
+_TOLD = 3
+"""Problems that are told of."""
+
+
 class Fault(NamedTuple):
     """A layer out of its band: what it does, with the slope and its standard error."""
 
@@ -36,6 +40,7 @@ def cause(over: str, setting: Setting, faults: Collection[Fault], band: float) -
         _of_steps(setting, faults),
         _of_rates(setting, kinds),
         _of_branches(over, setting, kinds),
+        _of_problems(setting),
         _of_unlearning(setting, faults),
         _of_chance(over, setting, faults, band),
         _of_start(over, setting, kinds),
@@ -92,6 +97,14 @@ def _of_branches(over: str, setting: Setting, kinds: set[Kind]) -> str | None:
     )
 
 
+def _of_problems(setting: Setting) -> str | None:
+    if not setting.problems:
+        return None
+    more = len(setting.problems) - _TOLD
+    others = [f"and {more} more"] if more > 0 else []
+    return "\n".join(["Found before training:", *setting.problems[:_TOLD], *others])
+
+
 def _of_unlearning(setting: Setting, faults: Collection[Fault]) -> str | None:
     alone = all(fault.layer == OUTPUT and fault.kind in ("less", "shrinks") for fault in faults)
     if not alone or setting.readout != "random" or setting.parametrization != "mup":
@@ -116,19 +129,12 @@ def _of_chance(over: str, setting: Setting, faults: Collection[Fault], band: flo
 
 
 def _of_start(over: str, setting: Setting, kinds: set[Kind]) -> str | None:
-    if "not zero" in kinds:
-        return (
-            "The readout was asked to be 0 at the start (readout_std=0) and is not: weights were "
-            "drawn or loaded after parametrize. The output at the start then depends on the width "
-            "and training first undoes it. Leave the weights that parametrize made, or ask for "
-            "readout_std=1."
-        )
-    if setting.parametrization in ("mup", "ntp") and kinds & {"grows", "shrinks"}:
-        return (
-            f"Activations depend on the {over} before any training: multipliers and raw weights do "
-            "not go together. Were weights drawn or loaded after parametrize?"
-        )
-    return None
+    if not kinds & {"grows", "shrinks", "not zero"} or setting.parametrization is None:
+        return None
+    return (
+        f"Activations depend on the {over} before any training: multipliers and raw weights do "
+        "not go together, or something in the model beyond its layers depends on it."
+    )
 
 
 def _of_parametrization(over: str, setting: Setting) -> str | None:

@@ -19,7 +19,7 @@ from holdfast.richness.asked import (
 )
 from holdfast.richness.drift import Coordinates, DriftError
 from holdfast.richness.rates import OptimizerName, param_groups
-from holdfast.richness.setting import setting_of, sketch
+from holdfast.richness.setting import problems_of, setting_of, sketch
 from holdfast.seeds import seeded
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -102,7 +102,10 @@ def coordinate_check(
     check_numbers(lr, steps, seeds, band)
     make = _maker(optimizer)
     paths = check_together(build, over, sizes, seeds[0])
-    x, y = batch(built(build, sizes[0], seeds[0]), x, y, forward)
+    smallest, largest = (built(build, size, seeds[0]) for size in (sizes[0], sizes[-1]))
+    problems = problems_of(smallest, largest)
+    x, y = batch(smallest, x, y, forward)
+    del smallest, largest
     starts, moves, sketches = [], [], []
     for size in sizes:
         for seed in seeds:
@@ -129,7 +132,7 @@ def coordinate_check(
         start=start_sizes,
         moved=movements,
         band=float(band),
-        setting=setting_of(sketches, float(lr), steps),
+        setting=setting_of(sketches, float(lr), steps, problems),
         dtype=next(model.parameters()).dtype,
     )
     if raises and found.faults:

@@ -8,7 +8,9 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from holdfast.nets.scaled import Scaling
-from holdfast.richness.rates import OptimizerName, rates, scaling_of
+from holdfast.richness.compare import compare_widths
+from holdfast.richness.rates import OptimizerName, is_parametrized, rates, scaling_of
+from holdfast.richness.validate import validate
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Setting:
         follows: the optimizers whose rules its rates follow, at all sizes with one eta_0.
         lr: eta_0.
         steps: k.
+        problems: of the models, in words, found before training.
     """
 
     parametrization: str | None
@@ -37,6 +40,7 @@ class Setting:
     follows: tuple[OptimizerName, ...]
     lr: float
     steps: int
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,23 @@ def sketch(model: nn.Module, optimizer: Optimizer) -> Sketch:
     return Sketch(tuple(s for s in found if s is not None), type(optimizer).__name__, rule, units)
 
 
-def setting_of(sketches: Iterable[Sketch], lr: float, steps: int) -> Setting:
+def problems_of(narrow: nn.Module, wide: nn.Module) -> tuple[str, ...]:
+    """What `validate` finds in the smaller model and `compare_widths` between the two."""
+    if not is_parametrized(narrow) or not is_parametrized(wide):
+        return ()
+    found = validate(narrow)
+    if _width(wide) > _width(narrow):
+        found += compare_widths(narrow, wide)
+    return tuple(map(str, found))
+
+
+def _width(model: nn.Module) -> float:
+    return next(s.ratio * s.base for s in map(scaling_of, model.modules()) if s is not None)
+
+
+def setting_of(
+    sketches: Iterable[Sketch], lr: float, steps: int, problems: tuple[str, ...]
+) -> Setting:
     """The setting, from the sketch of each size."""
     all_sizes = list(sketches)
     first, known = all_sizes[0], all(s.scalings for s in all_sizes)
@@ -92,6 +112,7 @@ def setting_of(sketches: Iterable[Sketch], lr: float, steps: int) -> Setting:
         follows=tuple(follows),
         lr=lr,
         steps=steps,
+        problems=problems,
     )
 
 
