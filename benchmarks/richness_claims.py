@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -128,30 +127,39 @@ def similarity(found: All) -> list[Verdict]:
     """Claim 4."""
     name, by = "similarity", "stream.similarity"
     errors = curves(found[name], "ae", by)
-    rows = []
-    for first, last in pairwise(errors):
-        shift = _shift(first, last)
+    best = [optimum(c.gamma0, c.values) for c in errors]
+    places = [plateau_departure(c.gamma0, c.values) for c in curves(found[name], "cfr", by)]
+    rows = [
+        Verdict(
+            f"4. where they lie: {curve.label}",
+            name,
+            "gamma0*; the transition",
+            f"{_show(own.gamma0)} ({own.verdict}); {_show(place.gamma0)} ({place.verdict})",
+            own.interior and place.kind == "found",
+        )
+        for curve, own, place in zip(errors, best, places, strict=True)
+    ]
+    for i, j in ((0, 1), (1, 2), (0, 2)):
+        shift = agreement([errors[i], errors[j]], [best[i], best[j]]).shift
         rows.append(
             Verdict(
-                f"4. gamma0* is larger at {last.label} than at {first.label}",
+                f"4. gamma0* is larger at {errors[j].label} than at {errors[i].label}",
                 name,
-                "log10 of the ratio of the places of the least AE",
+                "log10 of the ratio of the optima (parabolas)",
                 _show(shift),
                 shift.low > 0,
             )
         )
-    for curve, forgotten in zip(errors, curves(found[name], "cfr", by), strict=True):
-        best = optimum(curve.gamma0, curve.values)
-        place = plateau_departure(forgotten.gamma0, forgotten.values)
-        rows.append(
-            Verdict(
-                f"4. where they lie: {curve.label}",
-                name,
-                "gamma0*; the transition",
-                f"{_show(best.gamma0)} ({best.verdict}); {_show(place.gamma0)} ({place.verdict})",
-                True,
-            )
+    first, last = places[0].gamma0, places[-1].gamma0
+    rows.append(
+        Verdict(
+            f"4. the transition too: {errors[-1].label} against {errors[0].label}",
+            name,
+            "the intervals of the two, apart",
+            f"{_show(last)} against {_show(first)}",
+            last.low > first.high,
         )
+    )
     return rows
 
 
@@ -248,20 +256,6 @@ def _change(curve: GammaCurve, claim: str, study: str, what: str, sign: int) -> 
     shown = change.low > 0 if sign > 0 else change.high < 0
     measured = f"{what} at {own.gamma0[-1]:g} minus at {own.gamma0[0]:g}"
     return Verdict(f"{claim}: {curve.label}", study, measured, _show(change), bool(shown))
-
-
-def _shift(first: GammaCurve, last: GammaCurve) -> Interval:
-    """log10 of the ratio of the refined optima, interior or not, seeds drawn for both together."""
-    draws = np.random.default_rng(0).integers(len(first.values), size=(2000, len(first.values)))
-    places = [np.log10([_least(c.gamma0, c.values[rows]) for rows in draws]) for c in (first, last)]
-    low, high = np.quantile(places[1] - places[0], [0.025, 0.975])
-    found = np.log10(_least(last.gamma0, last.values) / _least(first.gamma0, first.values))
-    return Interval(float(found), float(low), float(high))
-
-
-def _least(gamma0: np.ndarray, values: np.ndarray) -> float:
-    finite = np.isfinite(values).all(axis=0)
-    return float(gamma0[finite][values[:, finite].mean(axis=0).argmin()])
 
 
 def _by_seed(table: Mapping[str, np.ndarray], kind: str) -> dict[int, np.ndarray]:
