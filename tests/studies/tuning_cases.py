@@ -55,8 +55,9 @@ def tuned(error: Error, standard: float = 0.5, **changes: Any) -> Tuned:
 
 
 def _findings(study: Study, value: Callable[[PlannedRun], float], seconds: float) -> Findings:
+    runs = study.runs()
     rows = []
-    for run in study.runs():
+    for run in runs:
         error = value(run)
         status = "diverged" if np.isnan(error) else "complete"
         known = {"ae": error, "average_loss": error, "status": status, "cpu_seconds": seconds}
@@ -64,8 +65,8 @@ def _findings(study: Study, value: Callable[[PlannedRun], float], seconds: float
     return Findings(
         name=study.name,
         axes=tuple(axis.name for axis in study.axes),
-        cells=tuple(cell.label for cell in study.cells()),
-        seeds=tuple(dict.fromkeys(run.seed for run in study.runs())),
+        cells=tuple(dict.fromkeys(run.cell.label for run in runs)),
+        seeds=tuple(dict.fromkeys(run.seed for run in runs)),
         metrics=tuple(study.metrics),
         table=table_of(rows),
     )
