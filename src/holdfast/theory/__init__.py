@@ -1,4 +1,10 @@
 from holdfast.theory.activation import Activation as Activation
+from holdfast.theory.closure import closure as closure
+from holdfast.theory.gaussian import gaussian_kernels as gaussian_kernels
+from holdfast.theory.gaussian import initial_kernels as initial_kernels
+from holdfast.theory.lazy import lazy as lazy
+from holdfast.theory.linear import linear as linear
+from holdfast.theory.particles import particles as particles
 from holdfast.theory.problem import Problem as Problem
 from holdfast.theory.problem import absolute_gamma0 as absolute_gamma0
 from holdfast.theory.problem import base_width_gamma0 as base_width_gamma0

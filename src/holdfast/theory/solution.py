@@ -1,5 +1,6 @@
 """What the theory answers: outputs, losses and kernels over time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from holdfast.theory.problem import Problem
 
-Kernels = Float[Tensor, "layers kept points kept points"]
+Progress = Callable[[int, int], None]
+"""Called with the steps done and their number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +81,9 @@ class Solution:
         """
         if self.gradients is None:
             raise ValueError(f"solver {self.solver} gives no gradient kernels")
-        own, outputs = self.problem, self.problem.outputs
-        previous = [own.kernel, *self.features[:, kept, :, kept]]
-        above = [*self.gradients[:, kept, :, kept], head_mask(own)]
-        ones = torch.ones(outputs, outputs, dtype=own.kernel.dtype, device=own.kernel.device)
-        total = torch.zeros_like(above[-1])
-        for phi, g in zip(previous, above, strict=True):
-            total += torch.kron(phi, ones) * g
-        return total
+        return tangent_kernel(
+            self.problem, self.features[:, kept, :, kept], self.gradients[:, kept, :, kept]
+        )
 
     def instantaneous_forgetting(self, task: int, kept: int) -> float:
         """d/dt of the loss of a task in continuous time, -(1/P_k) Delta_k K_k. (eta m Delta).
@@ -116,6 +113,20 @@ class Solution:
         flat = grams.flatten(1)
         norms = flat.norm(dim=1)
         return (flat @ flat.T) / (norms[:, None] * norms)
+
+
+def tangent_kernel(
+    problem: Problem,
+    features: Float[Tensor, "layers points points"],
+    gradients: Float[Tensor, "layers columns columns"],
+) -> Float[Tensor, "columns columns"]:
+    """sum_l G^(l+1) * Phi^l of one time's kernels: see `Solution.tangent_kernel`."""
+    ones = torch.ones(problem.outputs, problem.outputs).to(problem.kernel)
+    total = torch.zeros_like(gradients[0])
+    below, above = [problem.kernel, *features], [*gradients, head_mask(problem)]
+    for phi, g in zip(below, above, strict=True):
+        total += torch.kron(phi, ones) * g
+    return total
 
 
 def head_mask(problem: Problem) -> Float[Tensor, "columns columns"]:
