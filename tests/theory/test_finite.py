@@ -125,14 +125,16 @@ def test_kernels_are_means_over_neurons_of_activations_and_of_gradients_by_autog
         assert torch.allclose(found.gradients[0, layer, 0, :, 0], by_hand)
 
 
-def test_outputs_first_move_along_the_tangent_kernel():
-    asked = small(depth=2, phi="tanh", outputs=2, heads="per_task", lr=1e-6)
+@pytest.mark.parametrize("phi", ["tanh", "linear"])
+def test_outputs_move_along_the_tangent_kernel_of_the_time(phi):
+    rates = [0.5, 1e-6]  # the first task moves the kernel, the second follows it
+    asked = small(depth=2, phi=phi, outputs=2, heads="per_task", lr=rates)
     one = networks(asked, 5, [4], kept=[0, 8]).of(0)
-    for kept, step in ((0, 0), (1, 7)):
-        weights = asked.schedule.weights[step].unsqueeze(1)
-        wanted = 1e-6 * one.tangent_kernel(kept) @ (weights * one.errors[step]).flatten()
-        moved = one.outputs[step + 1] - one.outputs[step]
-        assert torch.allclose(moved.flatten(), wanted, rtol=1e-4, atol=1e-12)
+    weights = asked.schedule.weights[8].unsqueeze(1)
+    wanted = 1e-6 * one.tangent_kernel(1) @ (weights * one.errors[8]).flatten()
+    moved = one.outputs[9] - one.outputs[8]
+    assert torch.allclose(moved.flatten(), wanted, rtol=1e-4, atol=1e-12)
+    assert not torch.allclose(one.tangent_kernel(0), one.tangent_kernel(1), rtol=0.1)
 
 
 def test_a_network_is_the_same_in_any_company_and_another_at_any_other_width():

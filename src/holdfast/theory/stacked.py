@@ -100,7 +100,7 @@ def train(
         outputs[:, t] = f - begun
         if t in kept:
             z = last.now[:, own.flatten()]
-            seen.append(values)
+            seen.append([value.clone() for value in values])  # linear ones move with h
             seen_back.append(_backward(problem, h, [w.now for w in hidden], z))
         if t == problem.steps:
             break
