@@ -96,7 +96,7 @@ def test_runs_that_fail_are_told_of(said: Said) -> None:
         "tune-richness", "small.yaml", *SMALL, "--method", "small_parts:Raises", "--out", "a"
     )
     assert code == 3
-    assert "width 4, 0.1, seed 0 failed: RuntimeError: the second task is too much" in err
+    assert "width 4, gamma0 0.1, seed 0 failed: RuntimeError: the second task is too much" in err
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,11 @@ def _carry_out(args: Namespace, tuning: Tuning, out: Path) -> int:
 
 def _errors(found: Tuned) -> dict[str, str]:
     """The error of each run that failed."""
-    studies = [(found.tuning.width, found.narrow), (found.tuning.target, found.wide)]
+    width, target = found.tuning.width, found.tuning.target
+    studies = [(f"width {width}, gamma0 ", found.narrow), (f"width {target}, ", found.wide)]
     return {
-        f"width {width}, {cell}, seed {seed}": error
-        for width, findings in studies
+        f"{before}{cell}, seed {seed}": error
+        for before, findings in studies
         if findings is not None
         for (cell, seed), error in findings.errors().items()
     }
