@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from holdfast.records.files import write_atomic
 from holdfast.theory.finite import networks
 from holdfast.theory.solution import Progress, Solution
+from holdfast.theory.stored import read, write
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +31,13 @@ class AtWidth:
     features: Float[Tensor, "seeds layers kept"]
 
     def save(self, path: str | Path) -> None:
-        """Write one file of plain arrays (``.npz``), aside and renamed.
+        """Write one file, as `Solution.save` does.
 
         Raises:
             OSError: it could not be written; one of before is untouched.
         """
-        buffer = BytesIO()
-        np.savez(
-            buffer, width=self.width, seeds=np.array(self.seeds),
-            losses=self.losses.numpy(), features=self.features.numpy(),
-        )  # fmt: skip
-        write_atomic(path, buffer.getvalue())
+        tensors = {"losses": self.losses, "features": self.features}
+        write(path, tensors, {"networks": {"width": self.width, "seeds": self.seeds}})
 
     @property
     def whole(self) -> Bool[Tensor, " seeds"]:
@@ -58,14 +52,11 @@ class AtWidth:
             FileNotFoundError: there is no such file.
             ValueError: it holds something else.
         """
-        try:
-            with np.load(path, allow_pickle=False) as held:
-                tensors = (torch.from_numpy(held[name]) for name in ("losses", "features"))
-                return cls(int(held["width"]), tuple(held["seeds"].tolist()), *tensors)
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # zip files, arrays and their names can each be damaged
-            raise ValueError(f"{path} holds no networks of a width: {error}") from error
+        tensors, header = read(path)
+        if "networks" not in header:
+            raise ValueError(f"{path} holds no networks of a width")
+        own = header["networks"]
+        return cls(own["width"], tuple(own["seeds"]), tensors["losses"], tensors["features"])
 
 
 def at_width(

@@ -121,15 +121,15 @@ class Comparison:
         return self.text()
 
     def save(self, folder: str | Path) -> None:
-        """Write ``solution``, a file a width, and ``comparison.json``, which says which.
+        """Write the solution, a file a width, and ``comparison.json``, which names the widths.
 
         Raises:
             OSError: a file could not be written.
         """
         folder = Path(folder)
-        self.solution.save(folder / "solution")
+        self.solution.save(folder / "solution.safetensors")
         for at in self.finite:
-            at.save(folder / f"width-{at.width}.npz")
+            at.save(folder / f"width-{at.width}.safetensors")
         widths = [at.width for at in self.finite]
         write_atomic(folder / "comparison.json", dumps({"format": _FORMAT, "widths": widths}))
 
@@ -145,8 +145,8 @@ class Comparison:
         told = loads((folder / "comparison.json").read_text(encoding="utf-8"))
         if not isinstance(told, dict) or told.get("format") != _FORMAT:
             raise ValueError(f"{folder} holds no comparison: comparison.json says {told!r}")
-        finite = [AtWidth.load(folder / f"width-{width}.npz") for width in told["widths"]]
-        return cls(Solution.load(folder / "solution"), tuple(finite))
+        finite = [AtWidth.load(folder / f"width-{width}.safetensors") for width in told["widths"]]
+        return cls(Solution.load(folder / "solution.safetensors"), tuple(finite))
 
     def _gap(self, at: AtWidth, what: What) -> Tensor:
         theory = self.solution.losses.cpu()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from holdfast.records.files import write_atomic
 from holdfast.records.intervals import Interval
 from holdfast.seeds import derive
 from holdfast.theory.finite import seed_list
 from holdfast.theory.problem import Problem, base_width_gamma0
 from holdfast.theory.solution import Progress
 from holdfast.theory.solve import solve
+from holdfast.theory.stored import read, write
 from holdfast.theory.words import aligned, shown
 
 MakeProblem = Callable[[float, int], Problem]
@@ -95,7 +94,8 @@ class Phase:
             lines += [f"{name} over absolute gamma0:", aligned([head, *rows]), ""]
         rows = [["similarity", "gamma0*, absolute", "at base width 64"]]
         for s, place in zip(self.similarity, self.optimum(), strict=True):
-            ends = " (end of the grid)" if place.mean in (self.gamma0[0], self.gamma0[-1]) else ""
+            at_end = np.isclose(place.mean, [self.gamma0[0], self.gamma0[-1]]).any()
+            ends = " (end of the grid)" if at_end else ""
             scaled = f"{base_width_gamma0(place.mean):.3g}"
             rows.append([f"{s:g}", shown(place) + ends, scaled])
         lines.append(aligned(rows))
@@ -108,18 +108,14 @@ class Phase:
         return self.text()
 
     def save(self, path: str | Path) -> None:
-        """Write one file of plain arrays (``.npz``), aside and renamed.
+        """Write one file, as `Solution.save` does.
 
         Raises:
             OSError: it could not be written; one of before is untouched.
         """
-        buffer = BytesIO()
-        np.savez(
-            buffer, gamma0=np.array(self.gamma0), similarity=np.array(self.similarity),
-            seeds=np.array(self.seeds), losses=self.losses.numpy(),
-            loss_error=self.loss_error.numpy(),
-        )  # fmt: skip
-        write_atomic(path, buffer.getvalue())
+        axes = {name: getattr(self, name) for name in ("gamma0", "similarity", "seeds")}
+        tensors = {"losses": self.losses, "loss_error": self.loss_error}
+        write(path, tensors, {"phase": axes})
 
     @classmethod
     def load(cls, path: str | Path) -> "Phase":
@@ -129,17 +125,11 @@ class Phase:
             FileNotFoundError: there is no such file.
             ValueError: it holds something else.
         """
-        try:
-            with np.load(path, allow_pickle=False) as held:
-                gamma0, similarity, seeds = (
-                    tuple(held[name].tolist()) for name in ("gamma0", "similarity", "seeds")
-                )
-                losses, error = (torch.from_numpy(held[n]) for n in ("losses", "loss_error"))
-                return cls(gamma0, similarity, seeds, losses, error)
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # zip files, arrays and their names can each be damaged
-            raise ValueError(f"{path} holds no phase diagram: {error}") from error
+        tensors, header = read(path)
+        if "phase" not in header:
+            raise ValueError(f"{path} holds no phase diagram")
+        axes = {name: tuple(values) for name, values in header["phase"].items()}
+        return cls(**axes, losses=tensors["losses"], loss_error=tensors["loss_error"])
 
 
 def phase_diagram(

@@ -1,0 +1,71 @@
+"""What may be asked beside the theory itself: networks, and a phase diagram."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.config import Config
+from holdfast.signatures import typed_options
+from holdfast.theory.compare import check_widths
+from holdfast.theory.finite import seed_list
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Networks to train beside the theory.
+
+    Args:
+        widths: N.
+        seeds: of each, or their number.
+        gamma0: those of the prediction at which to train them; all by default.
+        centred: whether their outputs at the start are subtracted, see `holdfast.theory.networks`.
+    """
+
+    widths: Sequence[int] = (64, 128, 256, 512, 1024)
+    seeds: int | Sequence[int] = 10
+    gamma0: Sequence[float] | None = None
+    centred: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", check_widths(self.widths))
+        seed_list(self.seeds)
+
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        """The seeds."""
+        return seed_list(self.seeds)
+
+
+@dataclass(frozen=True)
+class Phased:
+    """A phase diagram.
+
+    Args:
+        similarity: of the tasks: values of the option ``similarity`` of the stream, or of
+            ``gaussian``.
+        gamma0: in the units of the prediction; its own by default.
+        seeds: of the data, or their number.
+    """
+
+    similarity: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    gamma0: Sequence[float] | None = None
+    seeds: int | Sequence[int] = 1
+
+    def __post_init__(self) -> None:
+        for value in self.similarity:
+            if not 0 <= value <= 1:
+                raise ValueError(f"phase.similarity must hold values in [0, 1], got {value!r}")
+        if not self.similarity or len(set(self.similarity)) < len(self.similarity):
+            raise ValueError(f"phase.similarity needs values, each once; got {self.similarity!r}")
+        object.__setattr__(self, "similarity", tuple(sorted(self.similarity)))
+        seed_list(self.seeds)
+
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        """The seeds."""
+        return seed_list(self.seeds)
+
+
+def section(key: str, given: Config | None, kind: type[Any]) -> Any:
+    """A part of a configuration as its type, checked; None stays None."""
+    return None if given is None else kind(**typed_options(key, kind, given))
