@@ -2,6 +2,8 @@ from holdfast.theory.activation import Activation as Activation
 from holdfast.theory.closure import closure as closure
 from holdfast.theory.gaussian import gaussian_kernels as gaussian_kernels
 from holdfast.theory.gaussian import initial_kernels as initial_kernels
+from holdfast.theory.gaussian import initial_tangent_kernel as initial_tangent_kernel
+from holdfast.theory.kept import kept_times as kept_times
 from holdfast.theory.lazy import lazy as lazy
 from holdfast.theory.linear import linear as linear
 from holdfast.theory.particles import particles as particles
@@ -11,3 +13,6 @@ from holdfast.theory.problem import base_width_gamma0 as base_width_gamma0
 from holdfast.theory.problem import problem as problem
 from holdfast.theory.schedule import Schedule as Schedule
 from holdfast.theory.solution import Solution as Solution
+from holdfast.theory.solve import solve as solve
+from holdfast.theory.stability import UnstableRateWarning as UnstableRateWarning
+from holdfast.theory.stability import stable_rates as stable_rates

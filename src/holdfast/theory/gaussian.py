@@ -8,7 +8,6 @@ from torch import Tensor
 
 from holdfast.theory.activation import ACTIVATIONS, Activation, Function
 from holdfast.theory.problem import Problem
-from holdfast.theory.solution import head_mask
 
 _TERMS = 256
 _REACH, _NODES = 13.0, 2048
@@ -70,11 +69,12 @@ def _series(function: Function, covariance: Tensor) -> Tensor:
 
 def initial_kernels(
     problem: Problem,
-) -> tuple[Float[Tensor, "layers points points"], Float[Tensor, "layers columns columns"]]:
+) -> tuple[Float[Tensor, "layers points points"], Float[Tensor, "layers points points"]]:
     """Phi^l and G^l of all hidden layers before the first step.
 
     Phi^l = V(Phi^(l-1)), G^l = G^(l+1) * V'(Phi^(l-1)), with V and V' those of `gaussian_kernels`,
-    Phi^0 = K^x, and G^(L+1) the mask of heads times the variance of readout weights.
+    Phi^0 = K^x, and G^(L+1) the variance of readout weights where two points have one head, else 0.
+    G^l is that of one output with itself; gradients of two outputs are independent.
     """
     features, slopes = [], []
     below = problem.kernel
@@ -82,10 +82,20 @@ def initial_kernels(
         below, slope = gaussian_kernels(problem.activation, below)
         features.append(below)
         slopes.append(slope)
-    ones = problem.kernel.new_ones(problem.outputs, problem.outputs)
-    above = problem.readout_std**2 * head_mask(problem)
+    above = problem.readout_std**2 * _same_head(problem)
     gradients: list[Tensor] = []
     for slope in reversed(slopes):
-        above = above * torch.kron(slope, ones)
+        above = above * slope
         gradients.insert(0, above)
     return torch.stack(features), torch.stack(gradients)
+
+
+def initial_tangent_kernel(problem: Problem) -> Float[Tensor, "points points"]:
+    """sum_l G^(l+1) * Phi^l before the first step, of one output with itself; 0 between two."""
+    features, gradients = initial_kernels(problem)
+    below = torch.cat([problem.kernel.unsqueeze(0), features])
+    return (below * torch.cat([gradients, _same_head(problem).unsqueeze(0)])).sum(0)
+
+
+def _same_head(problem: Problem) -> Float[Tensor, "points points"]:
+    return (problem.head.unsqueeze(1) == problem.head).to(problem.kernel.dtype)

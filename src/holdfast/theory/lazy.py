@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from holdfast.theory.gaussian import initial_kernels
+from holdfast.theory.gaussian import initial_kernels, initial_tangent_kernel
 from holdfast.theory.kept import kept_times
 from holdfast.theory.memory import require_memory
 from holdfast.theory.problem import Problem
-from holdfast.theory.solution import Progress, Solution, tangent_kernel
+from holdfast.theory.solution import Progress, Solution
 from holdfast.theory.two_layer import places
 
 Time = Literal["discrete", "continuous"]
@@ -72,14 +72,13 @@ def lazy(
 
     def bytes_of(points: int) -> int:
         columns = points * problem.outputs
-        entries = 4 * columns**2 + problem.depth * (points**2 + columns**2)
+        entries = 6 * points**2 + problem.depth * (3 * points**2 + 2 * columns**2)
         entries += (problem.steps + 1) * columns
         return entries * problem.kernel.element_size()
 
     like = problem.kernel
     require_memory(bytes_of, problem.points, "points", "lazy", memory, like.device)
-    features, gradients = initial_kernels(problem)
-    kernel = tangent_kernel(problem, features, gradients)
+    kernel = initial_tangent_kernel(problem)
     outputs = like.new_zeros(problem.steps + 1, problem.points, problem.outputs)
     speed = torch.zeros_like(outputs[0])
     flow: Flow | None = None
@@ -96,30 +95,27 @@ def lazy(
             outputs[t + 1] = flow(outputs[t])
         if progress is not None:
             progress(t + 1, problem.steps)
-    count = len(times)
+    features, slopes = initial_kernels(problem)
+    every = torch.eye(problem.outputs, dtype=like.dtype, device=like.device)
+    gradients = torch.stack([torch.kron(g, every) for g in slopes])
     return Solution(
-        problem, "lazy", outputs, times, _throughout(features, count),
-        _throughout(gradients, count), None, {}, {"time": time},
+        problem, "lazy", outputs, times, _throughout(features, len(times)),
+        _throughout(gradients, len(times)), None, {}, {"time": time},
     )  # fmt: skip
 
 
 def _flow(
-    problem: Problem, kernel: Float[Tensor, "columns columns"], weights: Tensor, lr: float
+    problem: Problem, kernel: Float[Tensor, "points points"], weights: Tensor, lr: float
 ) -> Flow:
     """A unit of time of gradient flow, with the weights of a step."""
-    m = weights.repeat_interleave(problem.outputs)
-    on = places(m != 0)
-    root = m[on].sqrt()
-    rates, modes = torch.linalg.eigh(root[:, None] * kernel[on, on] * root * lr)
+    on = places(weights != 0)
+    root = weights[on].sqrt()
+    rates, modes = torch.linalg.eigh(root[:, None] * kernel[on][:, on] * root * lr)
     if problem.loss == "mse":
         # (1 - exp(-x)) / x, the share of its first speed at which a mode moves.
         share = torch.where(rates.abs() > 0, -torch.expm1(-rates) / rates, 1)
         gain = lr * kernel[:, on] @ (root[:, None] * ((modes * share) @ modes.T) * root)
-
-        def closed(f: Tensor) -> Tensor:
-            return f + (gain @ problem.error(f).flatten()[on]).view_as(f)
-
-        return closed
+        return lambda f: f + gain @ problem.error(f)[on]
     parts = max(1, math.ceil(float(rates[-1]) / _SUBSTEP))
 
     def slope(f: Tensor) -> Tensor:
@@ -136,9 +132,11 @@ def _flow(
     return integrated
 
 
-def _through(kernel: Tensor, pull: Float[Tensor, "points outputs"]) -> Tensor:
-    on = places(pull.flatten() != 0)
-    return (kernel[:, on] @ pull.flatten()[on]).view_as(pull)
+def _through(
+    kernel: Float[Tensor, "points points"], pull: Float[Tensor, "points outputs"]
+) -> Float[Tensor, "points outputs"]:
+    on = places((pull != 0).any(1))
+    return kernel[:, on] @ pull[on]
 
 
 def _throughout(kernels: Tensor, times: int) -> Tensor:

@@ -233,7 +233,7 @@ def problem(
         loss: ``mse`` or ``cross_entropy``.
         probes: (inputs, targets, heads) of points that are watched and never trained on.
         momentum: of the gradient steps.
-        weight_decay: lambda; weights shrink by 1 - eta lambda a step.
+        weight_decay: lambda (see `Schedule`).
         batch_size: points of a step, drawn in epochs without replacement; all by default.
         seed: of the batches.
 

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from holdfast.theory.activation import Activation, Function
 from holdfast.theory.problem import Problem
+from holdfast.theory.stored import problem_of, problem_parts, read, write
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and their number."""
+
+_RESPONSE = "responses/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +86,14 @@ class Solution:
         """
         if self.gradients is None:
             raise ValueError(f"solver {self.solver} gives no gradient kernels")
-        return tangent_kernel(
-            self.problem, self.features[:, kept, :, kept], self.gradients[:, kept, :, kept]
-        )
+        own, outputs = self.problem, self.problem.outputs
+        previous = [own.kernel, *self.features[:, kept, :, kept]]
+        above = [*self.gradients[:, kept, :, kept], head_mask(own)]
+        ones = torch.ones(outputs, outputs, dtype=own.kernel.dtype, device=own.kernel.device)
+        total = torch.zeros_like(above[-1])
+        for phi, g in zip(previous, above, strict=True):
+            total += torch.kron(phi, ones) * g
+        return total
 
     def instantaneous_forgetting(self, task: int, kept: int) -> float:
         """d/dt of the loss of a task in continuous time, -(1/P_k) Delta_k K_k. (eta m Delta).
@@ -100,6 +110,52 @@ class Solution:
         own = self.problem.of_task(task)
         return -float((error[own] * moved[own]).sum() / len(own))
 
+    def save(self, path: str | Path) -> None:
+        """Write problem and solution to a file, which is whole or as it was before.
+
+        Tensors as safetensors, the rest as JSON. An activation is kept by its name.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        tensors, header = problem_parts(self.problem)
+        own = {
+            "outputs": self.outputs, "features": self.features, "gradients": self.gradients,
+            "loss_error": self.loss_error,
+        }  # fmt: skip
+        own |= {_RESPONSE + name: values for name, values in self.responses.items()}
+        tensors |= {name: values for name, values in own.items() if values is not None}
+        answer = {"solver": self.solver, "kept": self.kept, "settings": self.settings}
+        write(path, tensors, {"problem": header, **answer})
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        activation: str | Activation | Function | tuple[Function, Function] | None = None,
+    ) -> "Solution":
+        """Read a solution, on the CPU. Nothing is unpickled.
+
+        Args:
+            path: of a file that `save` wrote.
+            activation: the function that was used, where it was one of the user's own.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is truncated or no solution, or its activation is missing or another.
+        """
+        tensors, header = read(path)
+        responses = {
+            name.removeprefix(_RESPONSE): values
+            for name, values in tensors.items()
+            if name.startswith(_RESPONSE)
+        }
+        return cls(
+            problem_of(tensors, header["problem"], activation), header["solver"],
+            tensors["outputs"], tuple(header["kept"]), tensors["features"],
+            tensors.get("gradients"), tensors.get("loss_error"), responses, header["settings"],
+        )  # fmt: skip
+
     def cka(self, layer: int, task: int | None = None) -> Float[Tensor, "kept kept"]:
         """Linear CKA of a hidden layer's features between kept times, on the points of a task.
 
@@ -113,20 +169,6 @@ class Solution:
         flat = grams.flatten(1)
         norms = flat.norm(dim=1)
         return (flat @ flat.T) / (norms[:, None] * norms)
-
-
-def tangent_kernel(
-    problem: Problem,
-    features: Float[Tensor, "layers points points"],
-    gradients: Float[Tensor, "layers columns columns"],
-) -> Float[Tensor, "columns columns"]:
-    """sum_l G^(l+1) * Phi^l of one time's kernels: see `Solution.tangent_kernel`."""
-    ones = torch.ones(problem.outputs, problem.outputs).to(problem.kernel)
-    total = torch.zeros_like(gradients[0])
-    below, above = [problem.kernel, *features], [*gradients, head_mask(problem)]
-    for phi, g in zip(below, above, strict=True):
-        total += torch.kron(phi, ones) * g
-    return total
 
 
 def head_mask(problem: Problem) -> Float[Tensor, "columns columns"]:
