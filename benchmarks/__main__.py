@@ -10,6 +10,7 @@ from benchmarks.fisher import fisher, fisher_over_vmap
 from benchmarks.imports import import_seconds
 from benchmarks.many_tasks import many_tasks
 from benchmarks.methods import derpp, ewc
+from benchmarks.parametrized import parametrized_steps
 
 HEAD = ["work", "theirs, s", "ours, s", "ours / theirs [min, max]", "reach", "reached"]
 
@@ -31,6 +32,10 @@ def main(repetitions: int = 9) -> None:
         fisher_over_vmap(max(3, repetitions // 3)).row("exact Fisher, vmap of grad", 1.0),
         ewc(repetitions).row("3 epochs of EWC, bare EWC", 1.05),
         derpp(repetitions).row("3 epochs of DER++, bare DER++", 1.05),
+    ]
+    rows += [
+        found.row(f"steps of a parametrized {name}, plain", 1.03)
+        for name, found in parametrized_steps(10 * repetitions).items()
     ]
     wall, cpu = import_seconds(7)
     reached = "yes" if wall <= 0.3 else "no"

@@ -207,7 +207,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, multiplier: float = 1
         return functional.linear(x, weight * multiplier, bias)
     # Fewer rows than inputs: the output has fewer entries than the weight.
     y = functional.linear(x, weight)
-    return y * multiplier if bias is None else torch.add(bias.to(y.dtype), y, alpha=multiplier)
+    if bias is None:
+        return y * multiplier
+    # Under autocast the product has another dtype, which the sum is to keep.
+    bias = bias if bias.dtype == y.dtype else bias.to(y.dtype)
+    return torch.add(bias, y, alpha=multiplier)
 
 
 def scale(layer: nn.Module, multiplier: float, scaling: Scaling, read: bool = False) -> None:
