@@ -41,6 +41,9 @@ def _normal(h: Tensor) -> Tensor:
     return torch.exp(-h.square() / 2) / math.sqrt(2 * math.pi)
 
 
+Given = str | Activation | Function | tuple[Function, Function]
+"""What an activation can be given as: see `activation`."""
+
 ACTIVATIONS: dict[str, Activation] = {
     "linear": Activation("linear", lambda h: h, torch.ones_like, torch.zeros_like),
     "relu": Activation("relu", torch.relu, lambda h: (h > 0).to(h.dtype), torch.zeros_like),
@@ -66,7 +69,7 @@ ACTIVATIONS: dict[str, Activation] = {
 """Those known by name; the derivative of ReLU at 0 is 0, as torch has it."""
 
 
-def activation(given: str | Activation | Function | tuple[Function, Function]) -> Activation:
+def activation(given: Given) -> Activation:
     """The activation a problem is given.
 
     Args:

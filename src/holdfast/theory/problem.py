@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from holdfast.theory.activation import Activation, activation
+from holdfast.theory.activation import Activation, Given, activation
 from holdfast.theory.schedule import Schedule
 
 Loss = Literal["mse", "cross_entropy"]
@@ -205,7 +205,7 @@ def problem(
     gamma0: float,
     units: Literal["absolute", "base_64"] = "absolute",
     depth: int = 1,
-    phi: str | Activation = "relu",
+    phi: Given = "relu",
     readout_std: float = 1.0,
     heads: Literal["single", "per_task"] = "single",
     loss: Loss = "mse",
@@ -227,7 +227,8 @@ def problem(
         units: of `gamma0`: ``absolute``, gamma = gamma_0 sqrt(N), or ``base_64``, as the rest of
             the library has it, an eighth.
         depth: hidden layers.
-        phi: activation.
+        phi: activation: a name (linear, relu, tanh, erf, gelu), or a function of torch operations,
+            alone or with its derivative.
         readout_std: 0 or more.
         heads: one readout for all tasks, or one a task.
         loss: ``mse`` or ``cross_entropy``.

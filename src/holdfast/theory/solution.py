@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from holdfast.theory.activation import Activation, Function
+from holdfast.theory.activation import Given
 from holdfast.theory.problem import Problem
 from holdfast.theory.stored import problem_of, problem_parts, read, write
 
@@ -132,7 +132,7 @@ class Solution:
     def load(
         cls,
         path: str | Path,
-        activation: str | Activation | Function | tuple[Function, Function] | None = None,
+        activation: Given | None = None,
     ) -> "Solution":
         """Read a solution, on the CPU. Nothing is unpickled.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from holdfast.records.files import write_atomic
 from holdfast.records.strict_json import dumps, loads
-from holdfast.theory.activation import ACTIVATIONS, Activation, Function, activation
+from holdfast.theory.activation import ACTIVATIONS, Activation, Given, activation
 from holdfast.theory.problem import Problem
 from holdfast.theory.schedule import Schedule
 
@@ -77,7 +77,7 @@ def problem_parts(problem: Problem) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def problem_of(
     tensors: dict[str, Tensor],
     header: dict[str, Any],
-    given: str | Activation | Function | tuple[Function, Function] | None,
+    given: Given | None,
 ) -> Problem:
     """The inverse of `problem_parts`; a `given` activation replaces a function that has no name.
 
