@@ -9,7 +9,7 @@ from holdfast import __version__
 from holdfast.signatures import nearest
 from holdfast.yaml_text import parse_yaml
 
-SETTABLE = ("run", "study", "tune-richness")
+SETTABLE = ("run", "study", "tune-richness", "theory")
 """The commands that take a configuration, and settings of its keys."""
 
 _SETTING = "Any other option sets a key of the configuration: "
@@ -80,12 +80,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
     command = add("run", "Run a configuration.", f"{_SETTING}--training.lr 0.1, --method ewc.")
     command.add_argument("config", help="YAML file, or the name of a shipped configuration")
     option(command, "run", "--out", help="folder of the run; by default runs/NAME-HASH")
-    command = add("resume", "Go on with a run, a study or a tuning that was stopped.")
+    command = add("resume", "Go on with a run, a study, a tuning or a prediction that was stopped.")
     command.add_argument("folder", help="that it writes to")
-    command = add("show", "Matrix and metrics of a run, a table of several, a study, a tuning.")
-    command.add_argument("folders", nargs="+", metavar="folder", help="of a run, study or tuning")
-    command = add("plot", "Figures of runs, studies or tunings, as PNG and SVG.")
-    command.add_argument("folders", nargs="+", metavar="folder", help="of a run, study or tuning")
+    kinds = "of a run, study, tuning or prediction"
+    command = add("show", "What runs, studies, tunings and predictions found, as text.")
+    command.add_argument("folders", nargs="+", metavar="folder", help=kinds)
+    command = add("plot", "Figures of runs, studies, tunings or predictions, as PNG and SVG.")
+    command.add_argument("folders", nargs="+", metavar="folder", help=kinds)
     option(command, "plot", "--out", help="folder of the figures; by default FOLDER/figures")
     example = f"{_SETTING}--base.training.lr 0.1, --seeds 10."
     command = add("study", "Run a study: a configuration over a grid.", example)
@@ -96,6 +97,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
     workers = "number of processes; by default one a core"
     option(command, "study", "--workers", type=int, help=workers)
     _add_tuning(add, option)
+    example = f"{_SETTING}--gamma0 [0.1,1], --compare.seeds 20."
+    command = add("theory", "Predict what networks of infinite width forget.", example)
+    command.add_argument("config", nargs="?", help="YAML file, or the name of a shipped one")
+    option(command, "theory", "--list", action="store_true", help="list the shipped ones")
+    option(command, "theory", "--size", help="of a shipped one: cpu (the default) or paper")
+    option(command, "theory", "--out", help="folder of it all; by default runs/NAME")
     command = add("data", "List the datasets that can be loaded here.")
     command.add_argument("action", choices=["list"], help="the one thing to do with data")
     return parser, options

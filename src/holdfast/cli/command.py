@@ -14,6 +14,7 @@ WORK = {
     "resume": "holdfast.cli.resuming",
     "study": "holdfast.cli.studying",
     "tune-richness": "holdfast.cli.tuning",
+    "theory": "holdfast.cli.theorizing",
     "show": "holdfast.cli.showing",
     "data": "holdfast.cli.showing",
     "plot": "holdfast.cli.plotting",

@@ -16,7 +16,7 @@ def configuration(args: Namespace) -> Config:
         FileNotFoundError: there is neither such a file nor such a name.
         ValueError: the file holds no configuration, or has no sizes.
     """
-    path, known = Path(args.config), shipped()
+    path, known = Path(args.config), shipped(args.command)
     size: str | None = getattr(args, "size", None)
     if path.is_file():
         if size is not None:
@@ -46,7 +46,7 @@ def check_settings(args: Namespace, keys: Sequence[str]) -> None:
             continue
         known = [f"--{k}" for k in keys]
         near = nearest(f"--{head}", [*args.options, *known])
-        if head in KEYS:
+        if head in KEYS and "base" in keys:
             near = f" (did you mean '--base.{key}'?)"
         raise ValueError(
             f"unknown option --{key}{near}; there are {', '.join(args.options)}, and for the keys "

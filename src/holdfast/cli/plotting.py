@@ -1,12 +1,13 @@
 """`holdfast plot`."""
 
 from argparse import Namespace
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from holdfast.cli.showing import MANY, cell_records, holds_study, holds_tuning
+from holdfast.cli.naming import slug, slugs
+from holdfast.cli.showing import MANY, cell_records, holds_study, holds_theory, holds_tuning
+from holdfast.cli.theorizing import theory_figures
 from holdfast.cli.tuning import tuning_figures
 from holdfast.records.record import Record
 from holdfast.records.strict_json import dumps
@@ -19,15 +20,18 @@ from holdfast.reports.save import save_figure
 from holdfast.studies.findings import Findings
 from holdfast.studies.study import Study
 from holdfast.studies.table import Table
+from holdfast.studies.theory import read_predicted
 from holdfast.studies.tuning import read_tuned
 
 
 def plot(args: Namespace) -> int:
-    """Draw the figures of runs, studies and tunings."""
+    """Draw the figures of runs, studies, tunings and predictions."""
     folders = list(dict.fromkeys(Path(folder) for folder in args.folders))
     tunings = [folder for folder in folders if holds_tuning(folder)]
-    studies = [folder for folder in folders if folder not in tunings and holds_study(folder)]
-    runs = {f: Record.load(f) for f in folders if f not in (*studies, *tunings)}
+    theories = [folder for folder in folders if holds_theory(folder)]
+    others = (*tunings, *theories)
+    studies = [folder for folder in folders if folder not in others and holds_study(folder)]
+    runs = {f: Record.load(f) for f in folders if f not in (*studies, *others)}
     names = [folder.name for folder in folders]
     labels = [str(f) if names.count(f.name) > 1 else f.name for f in folders]
     places = {folder: folder / "figures" for folder in folders}
@@ -40,6 +44,8 @@ def plot(args: Namespace) -> int:
             written += study_figures(folder, places[folder])
         elif folder in tunings:
             written += tuning_figures(read_tuned(folder), places[folder])
+        elif folder in theories:
+            written += theory_figures(read_predicted(folder), places[folder])
         else:
             written += save_figure(matrix_figure(runs[folder]), places[folder] / "matrix")
             written += save_figure(curves_figure(runs[folder]), places[folder] / "curves")
@@ -89,28 +95,3 @@ def _lines(findings: Findings, x: str, metric: str) -> tuple[Table, str, str, st
     parts = zip(*(table[axis].tolist() for axis in rest), strict=True)
     joined = np.array([", ".join(map(str, part)) for part in parts], dtype=object)
     return {**table, name: joined}, x, metric, name
-
-
-def slug(text: str) -> str:
-    """A name for files.
-
-    >>> slug("method=ewc(strength=10), lr=0.1")
-    'method-ewc-strength-10---lr-0-1'
-    """
-    return "".join(c if c.isalnum() or c in "_" else "-" for c in text).strip("-")[:60] or "unnamed"
-
-
-def slugs(texts: Iterable[str]) -> list[str]:
-    """Names for files, each once.
-
-    >>> slugs(["a b", "a-b", "c"])
-    ['a-b', 'a-b-2', 'c']
-    """
-    made: list[str] = []
-    for text in texts:
-        base, number = slug(text), 2
-        name = base
-        while name in made:
-            name, number = f"{base}-{number}", number + 1
-        made.append(name)
-    return made

@@ -7,17 +7,20 @@ from pathlib import Path
 from holdfast import config
 from holdfast.cli.ending import ended
 from holdfast.cli.progress import RunLines, Telling
-from holdfast.cli.showing import holds_tuning
+from holdfast.cli.showing import holds_theory, holds_tuning
 from holdfast.cli.studying import resume_study
+from holdfast.cli.theorizing import resume_theory
 from holdfast.cli.tuning import resume_tuning
 from holdfast.records.record import Record
 
 
 def resume(args: Namespace) -> int:
-    """Go on with a run, a study or a tuning."""
+    """Go on with a run, a study, a tuning or a prediction."""
     folder = Path(args.folder)
     if holds_tuning(folder):
         return resume_tuning(args, folder)
+    if holds_theory(folder):
+        return resume_theory(args, folder)
     if (folder / "study.yaml").is_file():
         return resume_study(args, folder)
     tasks, epochs = _known(folder)

@@ -1,13 +1,17 @@
-"""The studies that come with the package, some of them in several sizes."""
+"""The studies and predictions that come with the package, some of them in several sizes."""
 
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from textwrap import fill
 
+from holdfast.records.strict_json import dumps
 from holdfast.signatures import nearest
 
 _FIRST = "cpu"
 """The size that is meant unless another is asked for."""
+
+_THEORY = "theory/"
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,32 @@ class Shipped:
         return self.files[size]
 
 
-def shipped() -> dict[str, Shipped]:
-    """All configurations of the package by name: ``configs/GROUP/NAME.SIZE.yaml``."""
+def shipped(command: str = "study") -> dict[str, Shipped]:
+    """The configurations for a command by name: ``configs/GROUP/NAME.SIZE.yaml``.
+
+    Those of `theory` lie in a group of its name, which is not said with theirs; the others are
+    studies.
+    """
     folder = Path(str(files("holdfast") / "configs"))
     found: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.rglob("*.yaml")):
         place = path.relative_to(folder).as_posix().removesuffix(".yaml")
-        name, _, size = place.partition(".")
+        if place.startswith(_THEORY) != (command == "theory"):
+            continue
+        name, _, size = place.removeprefix(_THEORY).partition(".")
         found.setdefault(name, {})[size] = path
     return {name: Shipped(name, by_size) for name, by_size in found.items()}
+
+
+def list_shipped(command: str, json: bool) -> int:
+    """Print the configurations for a command: names, sizes, and what they are about."""
+    found = shipped(command).values()
+    if json:
+        print(dumps([{"name": s.name, "sizes": s.sizes, "about": s.about} for s in found]))
+        return 0
+    for one in found:
+        sizes = f" ({', '.join(one.sizes)})" if one.sizes else ""
+        print(f"{one.name}{sizes}")
+        if one.about:
+            print(fill(one.about, 96, initial_indent=" " * 4, subsequent_indent=" " * 4))
+    return 0

@@ -16,6 +16,7 @@ from holdfast.records.text import matrix_text
 from holdfast.reports.table import comparison_table
 from holdfast.studies.findings import Findings
 from holdfast.studies.study import Study
+from holdfast.studies.theory import Predicted, read_predicted
 from holdfast.studies.tuning import Tuned, read_tuned
 
 MANY = 8
@@ -23,12 +24,14 @@ MANY = 8
 
 
 def show(args: Namespace) -> int:
-    """Show runs, studies and tunings."""
+    """Show runs, studies, tunings and predictions."""
     folders = [Path(folder) for folder in args.folders]
-    studies: dict[str, Findings | Tuned] = {}
+    studies: dict[str, Findings | Tuned | Predicted] = {}
     for folder in folders:
         if holds_tuning(folder):
             studies[str(folder)] = read_tuned(folder)
+        elif holds_theory(folder):
+            studies[str(folder)] = read_predicted(folder)
         elif holds_study(folder):
             studies[str(folder)] = Findings.load(folder)
     runs = {str(f): Record.load(f) for f in folders if str(f) not in studies}
@@ -66,6 +69,11 @@ def data(args: Namespace) -> int:
 def holds_tuning(folder: Path) -> bool:
     """Whether a folder is that of a tuning."""
     return (folder / "tuning.yaml").is_file()
+
+
+def holds_theory(folder: Path) -> bool:
+    """Whether a folder is that of a prediction."""
+    return (folder / "theory.yaml").is_file()
 
 
 def holds_study(folder: Path) -> bool:

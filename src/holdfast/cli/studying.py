@@ -3,13 +3,13 @@
 import sys
 from argparse import Namespace
 from pathlib import Path
-from textwrap import fill
 
 from holdfast.cli.configuring import check_settings, configuration
 from holdfast.cli.ending import DIVERGED
-from holdfast.cli.plotting import slug, study_figures
+from holdfast.cli.naming import slug
+from holdfast.cli.plotting import study_figures
 from holdfast.cli.progress import StudyLines, Telling
-from holdfast.cli.shipped import shipped
+from holdfast.cli.shipped import list_shipped
 from holdfast.cli.showing import MANY, cell_matrix, cell_records
 from holdfast.records.strict_json import dumps
 from holdfast.studies.study import Study
@@ -20,7 +20,7 @@ _KEYS = tuple(Study.__dataclass_fields__)
 def study(args: Namespace) -> int:
     """Run a study, or list those that come with the package."""
     if args.list:
-        return _list(args)
+        return list_shipped("study", args.json)
     if args.config is None:
         raise ValueError(
             "study needs a YAML file or the name of a shipped study; see `holdfast study --list`"
@@ -38,20 +38,6 @@ def study(args: Namespace) -> int:
 def resume_study(args: Namespace, folder: Path) -> int:
     """Go on with the study of a folder."""
     return _carry_out(args, Study.read(folder / "study.yaml"), folder)
-
-
-def _list(args: Namespace) -> int:
-    studies = shipped().values()
-    if args.json:
-        told = [{"name": s.name, "sizes": s.sizes, "about": s.about} for s in studies]
-        print(dumps(told))
-        return 0
-    for study in studies:
-        sizes = f" ({', '.join(study.sizes)})" if study.sizes else ""
-        print(f"{study.name}{sizes}")
-        if study.about:
-            print(fill(study.about, 96, initial_indent=" " * 4, subsequent_indent=" " * 4))
-    return 0
 
 
 def _carry_out(args: Namespace, study: Study, out: Path) -> int:

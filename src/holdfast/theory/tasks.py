@@ -25,8 +25,8 @@ def gaussian_tasks(
     """Gaussian inputs that are alike between tasks, point by point.
 
     X_1 = xi_1 and X_k = s X_1 + sqrt(1 - s^2) xi_k with xi normal, so that kernels within a task
-    are near 1 and between the first and another near s times that. Targets are one of two levels,
-    drawn evenly.
+    are near 1 and between the first and another near s times that. Half of the targets of a task,
+    drawn at random, have the first of two levels and half the second.
 
     Args:
         points: of each task.
@@ -52,9 +52,9 @@ def gaussian_tasks(
     shape, own = (points, features), math.sqrt(1 - similarity**2)
     x = [_normal(shape, seed, "inputs", k) for k in range(tasks)]
     inputs = [x[0], *(similarity * x[0] + own * xi for xi in x[1:])]
-    low, high = map(float, levels)
+    level = torch.tensor(levels, dtype=torch.float64)
     wanted = [
-        torch.where(_normal((points,), seed, "targets", k) > 0, high, low).double()
+        level[torch.randperm(points, generator=generator(seed, "theory", "targets", k)) % 2]
         for k in range(tasks)
     ]
     return inputs, [wanted[0]] * tasks if targets == "same" else wanted

@@ -8,6 +8,7 @@ from holdfast.config import Config
 from holdfast.signatures import typed_options
 from holdfast.theory.compare import check_widths
 from holdfast.theory.finite import seed_list
+from holdfast.theory.solve import SOLVERS
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ class Phased:
             ``gaussian``.
         gamma0: in the units of the prediction; its own by default.
         seeds: of the data, or their number.
+        solver: in place of that of the prediction, such as one with fewer samples.
     """
 
     similarity: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)
     gamma0: Sequence[float] | None = None
     seeds: int | Sequence[int] = 1
+    solver: str | Config | None = None
 
     def __post_init__(self) -> None:
         for value in self.similarity:
@@ -59,11 +62,29 @@ class Phased:
             raise ValueError(f"phase.similarity needs values, each once; got {self.similarity!r}")
         object.__setattr__(self, "similarity", tuple(sorted(self.similarity)))
         seed_list(self.seeds)
+        if self.solver is not None:
+            named_solver(self.solver)
 
     @property
     def drawn(self) -> tuple[int, ...]:
         """The seeds."""
         return seed_list(self.seeds)
+
+
+def named_solver(solver: str | Config) -> tuple[str, Config]:
+    """Name and options of a solver.
+
+    Raises:
+        ValueError: it has no name, or an unknown one.
+    """
+    options = {"name": solver} if isinstance(solver, str) else dict(solver)
+    name = options.pop("name", None)
+    if name not in ("auto", *SOLVERS):
+        raise ValueError(
+            f"solver must be 'auto' or one of {', '.join(SOLVERS)}, or a mapping of such a name "
+            f"and options; got {solver!r}"
+        )
+    return name, options
 
 
 def section(key: str, given: Config | None, kind: type[Any]) -> Any:

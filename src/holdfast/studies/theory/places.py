@@ -20,6 +20,12 @@ def phase_grid(prediction: Prediction) -> tuple[float, ...]:
     return tuple(sorted(asked.gamma0))
 
 
+def phase_solver(prediction: Prediction) -> str | Config:
+    """The solver of the diagram."""
+    asked = prediction.phased
+    return prediction.solver if asked is None or asked.solver is None else asked.solver
+
+
 def networks(prediction: Prediction) -> Iterator[tuple[float, int]]:
     """gamma0 and width of all networks asked for."""
     asked = prediction.compared
@@ -58,7 +64,7 @@ def cell_path(
     prediction: Prediction, folder: Path, similarity: float, seed: int, gamma0: float
 ) -> Path:
     """Of a cell of the diagram."""
-    own = {"similarity": similarity, "seed": seed}
+    own = {"similarity": similarity, "seed": seed, "solver": phase_solver(prediction)}
     return folder / "phase" / f"{_hash(prediction, gamma0, **own)}.safetensors"
 
 

@@ -11,10 +11,9 @@ import torch
 from holdfast.config import Config, make_part, read_config
 from holdfast.signatures import check_keys, typed_options
 from holdfast.streams.stream import Stream
-from holdfast.studies.theory.asked import Compared, Phased, section
+from holdfast.studies.theory.asked import Compared, Phased, named_solver, section
 from holdfast.studies.theory.drawn import stream_points
 from holdfast.theory.problem import Loss, Problem, absolute_gamma0, problem
-from holdfast.theory.solve import SOLVERS
 from holdfast.theory.tasks import gaussian_tasks
 
 Units = Literal["absolute", "base_64"]
@@ -89,7 +88,7 @@ class Prediction:
         if not isinstance(self.name, str) or not self.name.strip():
             raise ValueError(f"name must be a text, got {self.name!r}")
         object.__setattr__(self, "gamma0", _grid("gamma0", self.gamma0))
-        self._check_solver()
+        named_solver(self.solver)
         compared = self.compared
         if compared is not None and compared.gamma0 is not None:
             strange = sorted(set(compared.gamma0) - set(self.gamma0))
@@ -112,13 +111,6 @@ class Prediction:
     def phased(self) -> Phased | None:
         """The diagram asked for."""
         return section("phase", self.phase, Phased)
-
-    @property
-    def solved(self) -> tuple[str, Config]:
-        """Name and options of the solver."""
-        if isinstance(self.solver, str):
-            return self.solver, {}
-        return self.solver["name"], {k: v for k, v in self.solver.items() if k != "name"}
 
     def absolute(self, gamma0: float) -> float:
         """A value in absolute units."""
@@ -201,15 +193,6 @@ class Prediction:
             given["similarity"] = similarity
         made: Stream = make_part("stream", given, seed=seed)
         return made
-
-    def _check_solver(self) -> None:
-        if not isinstance(self.solver, str) and "name" not in self.solver:
-            raise ValueError(
-                f"solver must be a name, or a mapping of a name and options; got {self.solver!r}"
-            )
-        name = self.solved[0]
-        if name not in ("auto", *SOLVERS):
-            raise ValueError(f"solver must be 'auto' or one of {', '.join(SOLVERS)}; got {name!r}")
 
 
 def _grid(name: str, values: object) -> tuple[float, ...]:

@@ -12,12 +12,14 @@ import yaml
 
 from holdfast.records.files import write_atomic
 from holdfast.studies.progress import StudyListener, Tracker
+from holdfast.studies.theory.asked import named_solver
 from holdfast.studies.theory.places import (
     cell_path,
     cells,
     network_path,
     networks,
     phase_grid,
+    phase_solver,
     solution_path,
 )
 from holdfast.studies.theory.plan import Prediction
@@ -136,7 +138,7 @@ def _pieces(
 
 
 def _solve(prediction: Prediction, problem: Problem, path: Path, progress: Progress | None) -> None:
-    name, options = prediction.solved
+    name, options = named_solver(prediction.solver)
     solve(problem, name, progress=progress, **{"kept": _KEPT, **options}).save(path)
 
 
@@ -159,7 +161,7 @@ def _solve_cell(
     path: Path,
     progress: Progress | None,
 ) -> None:
-    name, options = prediction.solved
+    name, options = named_solver(phase_solver(prediction))
     absolute = prediction.absolute(gamma0)
     problem = replace(drawn(prediction.gamma0[0], similarity, seed), gamma0=absolute)
     made = phase_cell(problem, name, **{**options, "kept": 1, "progress": progress})
