@@ -116,7 +116,7 @@ def test_a_point_without_influence_stays() -> None:
 )
 def test_what_it_does_not_solve(options: dict[str, Any], time: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        unwrap(lazy)(two_tasks(**options), time=time)
+        unwrap(lazy)(two_tasks(**options), time=time)  # a type of its own, were it checked
 
 
 def test_kernels_of_many_times_take_no_memory() -> None:
