@@ -343,7 +343,6 @@ def test_configurations(richness_: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"net": "alexnet", "richness": "mup"}, "too small for alexnet|has BatchNorm"),
         (
             {"net": {"name": "mlp", "norm": "batch"}, "richness": "mup"},
             "backbone.norm1",
