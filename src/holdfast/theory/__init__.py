@@ -1,5 +1,15 @@
 from holdfast.theory.activation import Activation as Activation
+from holdfast.theory.at_width import AtWidth as AtWidth
+from holdfast.theory.at_width import at_width as at_width
+from holdfast.theory.causal import causal as causal
 from holdfast.theory.closure import closure as closure
+from holdfast.theory.compare import compare as compare
+from holdfast.theory.comparison import Comparison as Comparison
+from holdfast.theory.finite import Networks as Networks
+from holdfast.theory.finite import networks as networks
+from holdfast.theory.gaps import slope as slope
+from holdfast.theory.gaps import typical as typical
+from holdfast.theory.fixed_point import fixed_point as fixed_point
 from holdfast.theory.gaussian import gaussian_kernels as gaussian_kernels
 from holdfast.theory.gaussian import initial_kernels as initial_kernels
 from holdfast.theory.gaussian import initial_tangent_kernel as initial_tangent_kernel
@@ -7,6 +17,8 @@ from holdfast.theory.kept import kept_times as kept_times
 from holdfast.theory.lazy import lazy as lazy
 from holdfast.theory.linear import linear as linear
 from holdfast.theory.particles import particles as particles
+from holdfast.theory.phase import Phase as Phase
+from holdfast.theory.phase import phase_diagram as phase_diagram
 from holdfast.theory.problem import Problem as Problem
 from holdfast.theory.problem import absolute_gamma0 as absolute_gamma0
 from holdfast.theory.problem import base_width_gamma0 as base_width_gamma0
@@ -16,3 +28,5 @@ from holdfast.theory.solution import Solution as Solution
 from holdfast.theory.solve import solve as solve
 from holdfast.theory.stability import UnstableRateWarning as UnstableRateWarning
 from holdfast.theory.stability import stable_rates as stable_rates
+from holdfast.theory.tasks import gaussian_tasks as gaussian_tasks
+from holdfast.theory.tasks import permuted_tasks as permuted_tasks

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from holdfast.seeds import generator
+from holdfast.theory.jackknife import jackknife
 from holdfast.theory.kept import kept_times
 from holdfast.theory.memory import kernel_bytes, require_memory
 from holdfast.theory.problem import Problem
@@ -101,7 +102,7 @@ def particles(
     settings = {"samples": count, "groups": groups, "seed": seed}
     return Solution(
         problem, "particles", every.mean(0), times, features, gradients,
-        _jackknife(problem, every), {}, settings,
+        jackknife(problem, every), {}, settings,
     )  # fmt: skip
 
 
@@ -123,12 +124,3 @@ def _orthonormal(
     """Normal numbers x, made orthonormal one after the other: x x^T = columns exactly."""
     x = torch.randn(rows, columns, generator=draws, dtype=like.dtype, device=like.device)
     return torch.linalg.qr(x.T).Q.T * columns**0.5
-
-
-def _jackknife(
-    problem: Problem, outputs: Float[Tensor, "groups times points outputs"]
-) -> Float[Tensor, "times tasks"]:
-    """Standard error of the losses of the mean output, from means that leave one group out."""
-    groups = len(outputs)
-    without = (outputs.sum(0) - outputs) / (groups - 1)
-    return problem.losses(without).std(0, correction=0) * (groups - 1) ** 0.5

@@ -35,7 +35,8 @@ class Solution:
         gradients: (L, R, P C, R, P C) G^l(t, s) = <g^l(t) g^l(s)>, g = dh^L.../dh^l of the scaled
             output, the output running fastest; None where a solver does not give it.
         loss_error: (T + 1, tasks) Monte-Carlo standard error of `losses`; None without sampling.
-        responses: A^l and B^l among the kept times, by name, where a solver gives them.
+        responses: what A^l and B^l do to fields, among the kept times and by name, where a solver
+            gives them (see `causal`).
         settings: what the solver was told, as JSON holds it.
     """
 
