@@ -10,4 +10,7 @@ from holdfast.reports.line import line_figure as line_figure
 from holdfast.reports.matrix import matrix_figure as matrix_figure
 from holdfast.reports.save import save_figure as save_figure
 from holdfast.reports.table import comparison_table as comparison_table
+from holdfast.reports.theory import forgetting_figure as forgetting_figure
+from holdfast.reports.theory import overlay_figure as overlay_figure
+from holdfast.reports.theory import phase_figure as phase_figure
 from holdfast.reports.transfer import transfer_figure as transfer_figure

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from holdfast.records.intervals import Interval
-from holdfast.reports.cells import Cell, cell
-from holdfast.reports.line import Line, draw_line
+from holdfast.reports.cells import Cell, Levels, cell
+from holdfast.reports.line import Line, draw_line, value_ticks
 from holdfast.reports.style import (
     MARKERS,
     PALETTE,
@@ -153,8 +153,9 @@ def forgetting_figure(
         axes.plot(grid, [theory[g] for g in grid], color=_INK, marker=".", label="theory")
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set(xscale="log", xlabel=f"gamma0, {units} units", ylabel="forgetting")
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        ticks = Levels(np.arange(len(grid)), [f"{g:.3g}" for g in grid], np.array(grid))
+        value_ticks(axes, ticks, logarithmic=True)
+        axes.xaxis.set_minor_locator(NullLocator())
         if widths:
             figure.legend(loc="outside right upper")
     return figure

@@ -28,7 +28,7 @@ def typical(
     known = gaps[np.isfinite(gaps)]
     if not len(known):
         return UNKNOWN
-    value = float(_rms(known))
+    value = float(_rms(known[None])[0])
     if len(known) == 1:
         return Interval(value, math.nan, math.nan)
     return Interval(value, *_ends(_resampled(known, resamples, seed, 0), level))
@@ -54,18 +54,18 @@ def slope(gaps: Gaps, level: float = 0.95, resamples: int = 2000, seed: int = 0)
     x = np.log(list(known))
     x -= x.mean()
 
-    def fitted(typical: Float[np.ndarray, "*draws widths"]) -> Float[np.ndarray, "*draws"]:
+    def fitted(typical: Float[np.ndarray, "draws widths"]) -> Float[np.ndarray, " draws"]:
         return np.log(typical) @ x / (x @ x)
 
-    value = float(fitted(np.array([_rms(found) for found in known.values()])))
+    value = float(fitted(np.stack([_rms(found[None]) for found in known.values()], axis=1))[0])
     if min(map(len, known.values())) < 2:
         return Interval(value, math.nan, math.nan)
     draws = [_resampled(found, resamples, seed, width) for width, found in known.items()]
     return Interval(value, *_ends(fitted(np.stack(draws, axis=1)), level))
 
 
-def _rms(values: Float[np.ndarray, "*draws n"]) -> Float[np.ndarray, "*draws"]:
-    return np.sqrt(np.mean(values**2, axis=-1))
+def _rms(values: Float[np.ndarray, "draws n"]) -> Float[np.ndarray, " draws"]:
+    return np.sqrt(np.mean(values**2, axis=1))
 
 
 def _resampled(
