@@ -7,9 +7,9 @@ from holdfast.theory.compare import compare as compare
 from holdfast.theory.comparison import Comparison as Comparison
 from holdfast.theory.finite import Networks as Networks
 from holdfast.theory.finite import networks as networks
+from holdfast.theory.fixed_point import fixed_point as fixed_point
 from holdfast.theory.gaps import slope as slope
 from holdfast.theory.gaps import typical as typical
-from holdfast.theory.fixed_point import fixed_point as fixed_point
 from holdfast.theory.gaussian import gaussian_kernels as gaussian_kernels
 from holdfast.theory.gaussian import initial_kernels as initial_kernels
 from holdfast.theory.gaussian import initial_tangent_kernel as initial_tangent_kernel
