@@ -51,7 +51,8 @@ def closure(
 
     def bytes_of(points: int) -> int:
         neurons = points + readouts
-        held = (8 + len(times) * (1 + problem.outputs)) * points * neurons * item
+        paths = 8 + 3 * problem.outputs + 2 * len(times) * (1 + problem.outputs)
+        held = paths * points * neurons * item
         outputs = (problem.steps + 1) * points * problem.outputs * item
         return held + outputs + kernel_bytes(problem, len(times), points)
 

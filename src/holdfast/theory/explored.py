@@ -24,7 +24,7 @@ class Explored:
     - W^T meets the new part of a gradient, along b: an axis e below, and W += b e^T.
 
     Inner products of coordinates are averages over neurons, and gradient descent on the finite W is
-    that of the network. In the terms of Bordelon & Pehlevan, 2022, section 4: the axes carry the
+    that of the network. In the terms of Bordelon & Pehlevan, 2022: the axes carry the
     fields u and r, and that both passes share one W makes the responses A and B.
 
     Args:

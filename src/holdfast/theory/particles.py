@@ -38,7 +38,7 @@ def particles(
 
     `groups` ensembles are trained independently and averaged, one after the other. The jackknife
     over them gives the standard error of the losses, of order samples^(-1/2); the bias is of order
-    groups / samples. O(T samples P^2) time, (R P (1 + C) + 6 P) samples / groups numbers of
+    groups / samples. O(T samples P^2) time, (2 R P (1 + C) + 8 P) samples / groups numbers of
     memory, R the times kept.
 
     Args:
@@ -78,7 +78,8 @@ def particles(
     item = kernel.element_size()
 
     def bytes_of(points: int) -> int:
-        held = (8 + len(times) * (1 + problem.outputs)) * points * (count // groups) * item
+        paths = 8 + 3 * problem.outputs + 2 * len(times) * (1 + problem.outputs)
+        held = paths * points * (count // groups) * item
         outputs = groups * (problem.steps + 1) * points * problem.outputs * item
         return held + outputs + 2 * kernel_bytes(problem, len(times), points)
 

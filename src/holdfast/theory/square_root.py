@@ -11,9 +11,9 @@ def lower_factor(covariance: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     Cholesky's where it is definite, so that further rows do not change those before them; else by
     eigenvectors, whose values below 0 are taken for 0, made triangular.
 
-    >>> lower_factor(torch.ones(2, 2))
-    tensor([[1., 0.],
-            [1., 0.]])
+    >>> lower_factor(torch.tensor([[4.0, 2.0], [2.0, 2.0]]))
+    tensor([[2., 0.],
+            [1., 1.]])
     """
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if not int(failed):

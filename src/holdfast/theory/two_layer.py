@@ -36,7 +36,7 @@ def train(
         z_k,c += eta sum_(a of head k) U_a,c phi(h_a),
 
     all right-hand sides old; momentum and weight decay as `Schedule` has them, since h and z are
-    linear in the weights. Bordelon & Pehlevan, 2022, section 3, with discrete steps and the output
+    linear in the weights. Bordelon & Pehlevan, 2022, with discrete steps and the output
     read from the neurons.
 
     Args:
