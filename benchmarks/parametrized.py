@@ -1,5 +1,6 @@
 """Training steps of parametrized nets against those of the same nets as torch makes them."""
 
+import ctypes
 from collections.abc import Callable
 
 import torch
@@ -16,12 +17,12 @@ _NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "CNN": (lambda: nets.cnn(_SHAPE), (32, *_SHAPE), 8),
     "residual net of width 64": (lambda: nets.residual(_SHAPE, width=64), (32, *_SHAPE), 4),
 }
-"""Backbone, shape of a batch, and steps of one repetition. Batches of images are small: with large
-ones pages of memory, given back and taken again at random, make up a third of the time."""
+"""Backbone, shape of a batch, and steps of one repetition."""
 
 
 def parametrized_steps(repetitions: int) -> dict[str, Comparison]:
     """Steps of SGD with the rates of muP, over steps with one rate for all."""
+    _keep_pages()
     return {name: _steps(*_NETS[name], repetitions) for name in _NETS}
 
 
@@ -55,3 +56,12 @@ def _training(
             optimizer.step()
 
     return train
+
+
+def _keep_pages() -> None:
+    """Let glibc hold on to memory: pages given back and taken again, by chance in one net and not
+    in the other, are up to a quarter of the time of a convolutional net's step."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            mallopt(option, 1 << 30)
