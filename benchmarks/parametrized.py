@@ -60,7 +60,8 @@ def _training(
 
 def _keep_pages() -> None:
     """Let glibc hold on to memory: pages given back and taken again, by chance in one net and not
-    in the other, are up to a quarter of the time of a convolutional net's step."""
+    in the other, are up to a quarter of the time of a convolutional net's step.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
