@@ -1,5 +1,6 @@
 """What may be asked beside the theory itself: networks, and a phase diagram."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,8 @@ class Phased:
             raise ValueError(f"phase.similarity needs values, each once; got {self.similarity!r}")
         object.__setattr__(self, "similarity", tuple(sorted(self.similarity)))
         seed_list(self.seeds)
+        if self.gamma0 is not None:
+            object.__setattr__(self, "gamma0", grid("phase.gamma0", self.gamma0))
         if self.solver is not None:
             named_solver(self.solver)
 
@@ -90,3 +93,20 @@ def named_solver(solver: str | Config) -> tuple[str, Config]:
 def section(key: str, given: Config | None, kind: type[Any]) -> Any:
     """A part of a configuration as its type, checked; None stays None."""
     return None if given is None else kind(**typed_options(key, kind, given))
+
+
+def grid(name: str, values: object) -> tuple[float, ...]:
+    """Positive finite numbers, ascending.
+
+    Raises:
+        ValueError: something else, none, or one twice.
+    """
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError(f"{name} must be a list of numbers, got {values!r}")
+    for value in values:  # as given, for YAML may hold anything
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value < math.inf:
+            raise ValueError(f"{name} must hold positive finite numbers, got {value!r}")
+        if values.count(value) > 1:
+            raise ValueError(f"{name} holds {value} twice")
+    return tuple(sorted(map(float, values)))

@@ -15,9 +15,8 @@ _WITHOUT = ("gamma0", "units", "compare", "phase", "name")
 def phase_grid(prediction: Prediction) -> tuple[float, ...]:
     """The gamma0 of the diagram, ascending."""
     asked = prediction.phased
-    if asked is None or asked.gamma0 is None:
-        return tuple(prediction.gamma0)
-    return tuple(sorted(asked.gamma0))
+    own = None if asked is None else asked.gamma0
+    return tuple(prediction.gamma0 if own is None else own)
 
 
 def phase_solver(prediction: Prediction) -> str | Config:

@@ -1,6 +1,5 @@
 """What is asked of the theory in a configuration."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from holdfast.config import Config, make_part, read_config
 from holdfast.signatures import check_keys, typed_options
 from holdfast.streams.stream import Stream
-from holdfast.studies.theory.asked import Compared, Phased, named_solver, section
+from holdfast.studies.theory.asked import Compared, Phased, grid, named_solver, section
 from holdfast.studies.theory.drawn import stream_points
 from holdfast.theory.problem import Loss, Problem, absolute_gamma0, problem
 from holdfast.theory.tasks import gaussian_tasks
@@ -87,7 +86,7 @@ class Prediction:
                 )
         if not isinstance(self.name, str) or not self.name.strip():
             raise ValueError(f"name must be a text, got {self.name!r}")
-        object.__setattr__(self, "gamma0", _grid("gamma0", self.gamma0))
+        object.__setattr__(self, "gamma0", grid("gamma0", self.gamma0))
         named_solver(self.solver)
         compared = self.compared
         if compared is not None and compared.gamma0 is not None:
@@ -193,15 +192,3 @@ class Prediction:
             given["similarity"] = similarity
         made: Stream = make_part("stream", given, seed=seed)
         return made
-
-
-def _grid(name: str, values: object) -> tuple[float, ...]:
-    if not isinstance(values, list | tuple) or not values:
-        raise ValueError(f"{name} must be a list of numbers, got {values!r}")
-    for value in values:  # as given, for YAML may hold anything
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 < value < math.inf:
-            raise ValueError(f"{name} must hold positive finite numbers, got {value!r}")
-        if values.count(value) > 1:
-            raise ValueError(f"{name} holds {value} twice")
-    return tuple(sorted(map(float, values)))
