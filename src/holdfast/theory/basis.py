@@ -91,7 +91,6 @@ def _semidefinite_factor(
         variance = float(left[row, row])
         if variance > floor and len(own) < most:
             column = left[:, row] / variance**0.5
-            column[:row] = 0
             left = left - torch.outer(column, column)
             columns.append(column)
             own.append(row)

@@ -52,7 +52,8 @@ def fixed_point(
         progress: called with the iterations done and their number.
 
     Raises:
-        ValueError: a damping outside (0, 1] or too few samples.
+        ValueError: a damping outside (0, 1], too few samples, or a readout that starts at 0 in a
+            network that is not linear.
         ArithmeticError: the iteration diverged, or did not get there.
     """
     if not 0 < damping <= 1:
@@ -62,6 +63,11 @@ def fixed_point(
         raise ValueError(
             f"samples must be a multiple of 4 and at least 4 (T + 1) P C = {4 * columns}, got "
             f"{samples}"
+        )
+    if not problem.activation.linear and problem.readout_std == 0:
+        raise ValueError(
+            "fixed_point needs readout_std above 0 where the activation is not linear: gradients "
+            "that are 0 at the start have a singular covariance; take solver 'causal'"
         )
     times = kept_times(problem, kept)
     follow = _Linear(problem) if problem.activation.linear else _Sampled(problem, samples, seed)

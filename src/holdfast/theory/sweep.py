@@ -101,7 +101,7 @@ class _Record:
     def __init__(self, kept: Sequence[int]) -> None:
         self._kept = set(kept)
         self._paths: dict[str, list[list[Tensor]]] = {"features": [], "gradients": []}
-        self._passed: dict[str, list[list[Passed]]] = {"up": [], "down": []}
+        self._passed: dict[str, list[list[tuple[Tensor, Tensor]]]] = {"up": [], "down": []}
 
     def note(
         self, time: int, values: list[Tensor], g: list[Tensor], up: list[Passed], down: list[Passed]
@@ -109,9 +109,8 @@ class _Record:
         if time in self._kept:
             self._paths["features"].append(values)
             self._paths["gradients"].append(g)
-            # Without the paths on the other side, which are many times larger.
             for name, passed in (("up", up), ("down", down)):
-                self._passed[name].append([p._replace(out=p.out[:0]) for p in passed])
+                self._passed[name].append([(p.own, p.response) for p in passed])
 
     def kernels(self) -> tuple[Tensor, Tensor]:
         features, gradients = (
@@ -124,8 +123,10 @@ class _Record:
         up, down = (list(zip(*times, strict=True)) for times in self._passed.values())
         found: dict[str, list[Tensor]] = {"features": [], "gradients": []}
         for ups, downs in zip(up, down, strict=True):
-            found["features"].append(_products([p.response for p in ups], [p.own for p in downs]))
-            found["gradients"].append(_products([p.response for p in downs], [p.own for p in ups]))
+            c, a = zip(*ups, strict=True)
+            d, b = zip(*downs, strict=True)
+            found["features"].append(_products(a, d))
+            found["gradients"].append(_products(b, c))
         return {name: torch.stack(layers) for name, layers in found.items() if layers}
 
 

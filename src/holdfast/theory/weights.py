@@ -162,7 +162,7 @@ class Weights:
         self,
         pull: Float[Tensor, "points outputs"],
         features: tuple[Float[Tensor, "points rank"], Float[Tensor, "points samples"]],
-        gradients: tuple[Float[Tensor, "columns rank"], Float[Tensor, "columns samples"]],
+        gradients: tuple[Float[Tensor, "columns other_rank"], Float[Tensor, "columns samples"]],
         lr: float,
     ) -> None:
         """A step by sum_mu,c U_mu,c g_mu,c phi_mu^T: coordinates and paths of this time."""
