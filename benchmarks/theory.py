@@ -36,6 +36,7 @@ def off(found: torch.Tensor, right: torch.Tensor) -> float:
 AGREEMENT: dict[str, tuple[dict[str, Any], float]] = {
     "tanh, L = 2, gamma0 = 0.5": ({}, 0.025),
     "tanh, L = 2, gamma0 = 1.5": ({"gamma0": 1.5}, 0.025),
+    "tanh, L = 2, gamma0 = 1.5, eta = 0.2": ({"gamma0": 1.5, "lr": 0.2}, 0.025),
     "ReLU, L = 2, gamma0 = 0.5": ({"phi": "relu"}, 0.025),
     "ReLU, L = 2, gamma0 = 1.5": ({"phi": "relu", "gamma0": 1.5}, 0.025),
     "tanh, L = 3, gamma0 = 1": ({"depth": 3, "gamma0": 1.0}, 0.025),

@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.theory.theory_cases import drawn
+from theory_cases import drawn
 from torch.nn.functional import pad
 
 from holdfast.theory.basis import Basis

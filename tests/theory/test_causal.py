@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tests.theory.theory_cases import VARIED, drawn, two_tasks
+from theory_cases import VARIED, drawn, two_tasks
 from torch.func import jacrev, vmap
 
 from holdfast.theory import causal, fixed_point, linear, networks, particles, problem

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from tests.theory.field_theory import field_theory
-from tests.theory.theory_cases import VARIED, two_tasks
+from field_theory import field_theory
+from theory_cases import VARIED, two_tasks
 
 from holdfast.theory import causal, fixed_point
 from holdfast.theory.sweep import sweep

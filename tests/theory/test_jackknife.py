@@ -1,5 +1,5 @@
 import torch
-from tests.theory.theory_cases import drawn, two_tasks
+from theory_cases import drawn, two_tasks
 
 from holdfast.theory.jackknife import jackknife
 
