@@ -82,7 +82,9 @@ def sweep(
         on = places(schedule.weights[t] != 0)
         pull = problem.gamma0 * schedule.weights[t].unsqueeze(1) * problem.error(f[t])
         pull, lr = pull[on], float(schedule.lr[t])
-        acting = torch.arange(points * outputs).view(points, outputs)[on].flatten()
+        acting = (
+            torch.arange(points * outputs, device=kernel.device).view(points, outputs)[on].flatten()
+        )
         first.move(inputs[on], pulled(pull, g[0][acting]), lr)
         for i, weights in enumerate(hidden):
             own = down[i].own[acting], g[i + 1][acting]
