@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation reproduce-richness coordinate-check clean
+.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation reproduce-richness reproduce-theory coordinate-check clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +51,9 @@ reproduce-foundation: $(STAMP)
 
 reproduce-richness: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_richness
+
+reproduce-theory: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_theory
 
 coordinate-check: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coordinate_check

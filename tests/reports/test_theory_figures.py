@@ -57,7 +57,7 @@ def test_forgetting_is_a_line_of_the_theory_and_a_marker_a_width(assert_readable
     own = {g: {64: f + draws.normal(size=5) / 50, 512: f + np.zeros(5)} for g, f in theory.items()}
     own[1.0][64][2] = np.nan
     del own[0.3]
-    figure = forgetting_figure(theory, own, "base_64")
+    figure = forgetting_figure(theory, own, "gamma0, base_64 units")
     axes = figure.axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines["theory"].get_xdata()) == [0.1, 0.3, 1.0]
@@ -68,7 +68,10 @@ def test_forgetting_is_a_line_of_the_theory_and_a_marker_a_width(assert_readable
     assert len(hollow) == 1
     assert_readable(figure)
     assert_readable(forgetting_figure({0.5: 0.0}))
-    with pytest.raises(ValueError, match="theory needs forgetting at one gamma0 or more"):
+    linear = forgetting_figure({0.0: 0.1, 0.5: 0.2}, {0.0: {8: np.ones(3)}}, "similarity", False)
+    assert linear.axes[0].get_xscale() == "linear"
+    assert_readable(linear)
+    with pytest.raises(ValueError, match="theory needs forgetting at one value or more"):
         forgetting_figure({})
 
 

@@ -45,8 +45,8 @@ def theory_figures(found: Predicted, out: Path) -> list[Path]:
         name = slug(f"networks-gamma0-{gamma0:g}")
         written += save_figure(overlay_figure(comparison), out / name)
     if len(found.solutions) > 1:
-        units = found.prediction.units
-        figure = forgetting_figure(found.forgetting(), found.trained_forgetting(), units)
+        x = f"gamma0, {found.prediction.units} units"
+        figure = forgetting_figure(found.forgetting(), found.trained_forgetting(), x)
         written += save_figure(figure, out / "forgetting")
     if found.phase is not None:
         written += save_figure(phase_figure(found.phase), out / "phase")

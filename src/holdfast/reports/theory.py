@@ -122,20 +122,22 @@ def _plain_decades(axes: Axes) -> None:
 def forgetting_figure(
     theory: Mapping[float, float],
     networks: Mapping[float, Mapping[int, Float[np.ndarray, " seeds"]]] | None = None,
-    units: str = "absolute",
+    x: str = "gamma0, absolute units",
+    log_x: bool = True,
 ) -> Figure:
-    """Forgetting against gamma0: the theory's line, and networks with intervals over seeds.
+    """Forgetting against gamma0, say: the theory's line, and networks with intervals over seeds.
 
     Args:
         theory: forgetting by gamma0.
         networks: of each network by gamma0 and width; NaN where it diverged.
-        units: of gamma0.
+        x: name of the axis.
+        log_x: whether it is logarithmic.
 
     Raises:
         ValueError: no gamma0.
     """
     if not theory:
-        raise ValueError("theory needs forgetting at one gamma0 or more, got none")
+        raise ValueError("theory needs forgetting at one value or more, got none")
     networks = networks or {}
     widths = sorted({width for own in networks.values() for width in own})
     with house_style():
@@ -145,16 +147,18 @@ def forgetting_figure(
             places = np.array([g for g in sorted(networks) if width in networks[g]])
             cells = [_cell(networks[g][width]) for g in places.tolist()]
             marker = MARKERS[i] if len(widths) <= len(PALETTE) else "."
-            spread = 1.03 ** (i - (len(widths) - 1) / 2)
-            line = Line(places * spread, cells, colour, marker, f"N = {width}")
+            aside = i - (len(widths) - 1) / 2
+            line = Line(
+                places * 1.03**aside if log_x else places, cells, colour, marker, f"N = {width}"
+            )
             draw_line(axes, line, banded=False)
             axes.plot([], [], marker, color=colour, label=line.label)
         grid = sorted(theory)
         axes.plot(grid, [theory[g] for g in grid], color=_INK, marker=".", label="theory")
         axes.axhline(0, color="0.6", linewidth=0.8)
-        axes.set(xscale="log", xlabel=f"gamma0, {units} units", ylabel="forgetting")
+        axes.set(xscale="log" if log_x else "linear", xlabel=x, ylabel="forgetting")
         ticks = Levels(np.arange(len(grid)), [f"{g:.3g}" for g in grid], np.array(grid))
-        value_ticks(axes, ticks, logarithmic=True)
+        value_ticks(axes, ticks, log_x)
         axes.xaxis.set_minor_locator(NullLocator())
         if widths:
             figure.legend(loc="outside right upper")

@@ -1,5 +1,6 @@
 """What comes of holding networks against the theory."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,9 +104,11 @@ class Comparison:
             "gaps to it, root mean square over networks [95 % interval]:",
             aligned(rows),
         ]
+        slopes = {what: self.slope(what) for what in get_args(What)}
         lines += [
-            f"gap of {what} ~ N^{shown(self.slope(what))}, about -0.5 expected"
-            for what in get_args(What)
+            f"gap of {what} ~ N^{shown(found)}, about -0.5 expected"
+            for what, found in slopes.items()
+            if not math.isnan(found.mean)
         ]
         if self.theory_error:
             error = shown(self.theory_error)

@@ -1,0 +1,94 @@
+"""The theory against networks on real data: ``python -m benchmarks.reproduce_theory [OUT] [SIZE]``.
+
+Runs the shipped predictions in their size ``cpu`` (mnist must be there, see the docs on data),
+trains networks at other similarities besides, tests each claim, and writes ``summary.md``,
+``findings.json`` and figures. Interrupted, it goes on where it stopped.
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.theory_claims import CLAIMS, WIDE, Verdict
+from holdfast.cli.shipped import shipped
+from holdfast.cli.theorizing import theory_figures
+from holdfast.config import read_config
+from holdfast.records.files import write_atomic
+from holdfast.reports.save import save_figure
+from holdfast.reports.theory import forgetting_figure
+from holdfast.studies.progress import Progress
+from holdfast.studies.text import table_text
+from holdfast.studies.theory import Predicted, Prediction, predict
+from holdfast.theory import Comparison, compare
+
+NAMES = ("gaussian", "mnist30", "digits", "deep")
+GAMMA0, SEEDS = 0.4, 20
+"""Of the networks at other similarities."""
+
+
+def main(out: str = "out/theory", size: str = "cpu") -> int:
+    """Run all predictions, test all claims, print and write what came of them."""
+    folder, began = Path(out), time.monotonic()
+    found: dict[str, Predicted] = {}
+    for name in NAMES:
+        start, cpu = time.monotonic(), time.process_time()
+        prediction = Prediction.from_config(read_config(shipped("theory")[name].file(size)))
+        found[name] = predict(prediction, folder / name, listener=_tell)
+        theory_figures(found[name], folder / name / "figures")
+        print(
+            f"{name}: {time.monotonic() - start:.0f} s, {time.process_time() - cpu:.0f} s of CPU",
+            flush=True,
+        )
+    similar = _similar(found["mnist30"].prediction, folder / "similarity")
+    verdicts = [verdict for claim in CLAIMS for verdict in claim(found, similar)]
+    lines = _lines(verdicts)
+    for name, predicted in found.items():
+        lines += ["", f"## {name}", "", "```text", predicted.text(), "```"]
+    text = "\n".join(lines) + "\n"
+    write_atomic(folder / "summary.md", text)
+    findings = {
+        "format": "holdfast theory claims",
+        "size": size,
+        "claims": [asdict(verdict) for verdict in verdicts],
+        "predictions": {name: f"{name}/theory.json" for name in NAMES},
+    }
+    write_atomic(folder / "findings.json", json.dumps(findings, indent=1) + "\n")
+    print(text)
+    print(f"{time.monotonic() - began:.0f} s in all, {time.process_time():.0f} s of CPU")
+    return 0
+
+
+def _similar(prediction: Prediction, folder: Path) -> dict[float, Comparison]:
+    """Networks beside the theory at each similarity of the diagram."""
+    assert prediction.phased is not None
+    found = {}
+    for similarity in prediction.phased.similarity:
+        place = folder / f"{similarity:g}"
+        if not (place / "comparison.json").is_file():
+            problem = prediction.problem(GAMMA0, similarity)
+            compare(problem, (WIDE,), SEEDS, kept=1).save(place)
+        found[similarity] = Comparison.load(place)
+    theory = {s: float(c.solution.forgetting[0]) for s, c in found.items()}
+    trained = {s: {WIDE: c.forgetting()[WIDE][:, 0].numpy()} for s, c in found.items()}
+    figure = forgetting_figure(theory, trained, f"similarity, at gamma0 {GAMMA0:g}", log_x=False)
+    save_figure(figure, folder / "similarity")
+    return found
+
+
+def _lines(verdicts: list[Verdict]) -> list[str]:
+    head = ["claim", "asked of", "measured", "value [95 % interval]", ""]
+    rows = [
+        [v.claim, v.of, v.measured, v.value, "shown" if v.shown else "not shown"] for v in verdicts
+    ]
+    return table_text([head, *rows], "markdown").splitlines()
+
+
+def _tell(event: Progress) -> None:
+    if event.event == "complete" and event.ended % 10 == 0:
+        print(f"  {event.ended}/{event.total} parts", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))
