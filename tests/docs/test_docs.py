@@ -14,6 +14,7 @@ import yaml
 from holdfast.cli.arguments import parse
 from holdfast.config import resolve
 from holdfast.studies import Study
+from holdfast.studies.theory import Prediction
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -125,7 +126,9 @@ def test_configurations_resolve(page, tmp_path, monkeypatch):
             (tmp_path / block.title).write_text(block.body, encoding="utf-8")
         if block.language == "yaml":
             config = yaml.safe_load(block.body)
-            if "base" in config:
+            if "gamma0" in config:
+                assert Prediction.from_config(config).problems()
+            elif "base" in config:
                 assert Study.from_config(config).cells()
             else:
                 resolve(config)
