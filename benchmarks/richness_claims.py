@@ -9,7 +9,7 @@ from holdfast.records.intervals import Interval, mean_interval
 from holdfast.studies.findings import Findings
 from holdfast.studies.richness.agreements import agreement
 from holdfast.studies.richness.collapse import collapse_quality, fit_exponents
-from holdfast.studies.richness.curves import GammaCurve
+from holdfast.studies.richness.curves import GammaCurve, stable_range
 from holdfast.studies.richness.departure import plateau_departure
 from holdfast.studies.richness.optima import optimum
 from holdfast.studies.richness.tables import groups_of
@@ -189,6 +189,18 @@ def depth(found: All) -> list[Verdict]:
     for kind in ("with 1/sqrt(L)", "without"):
         settings = {"richness__depth_scaling": kind}
         rows += interior(found["depth"], "net.depth", "depth", f"6. {kind}", **settings)
+        given = curves(found["depth"], "ae", "net.depth", **settings)
+        lies = collapse_quality(given)
+        ends = [stable_range(c.gamma0, c.values).every for c in given]
+        rows.append(
+            Verdict(
+                f"6. {kind}: deeper nets diverge no sooner",
+                "depth",
+                "largest stable gamma0 of each; spread of AE between them; what seeds alone make",
+                f"{', '.join(f'{end:g}' for end in ends)}; {lies.spread:.2f}; {lies.noise:.2f}",
+                min(ends) == max(ends),
+            )
+        )
     return rows
 
 
