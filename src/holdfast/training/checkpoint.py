@@ -75,7 +75,8 @@ def _checksum(skeleton: str, tensors: dict[str, Tensor]) -> str:
     found = crc32(skeleton.encode())
     for name, tensor in sorted(tensors.items()):
         found = crc32(repr((name, tensor.dtype, tuple(tensor.shape))).encode(), found)
-        found = crc32(memoryview(tensor.flatten().view(torch.uint8).numpy()), found)
+        held: Any = tensor.flatten().view(torch.uint8).numpy()
+        found = crc32(held, found)
     return f"{found:08x}"
 
 
