@@ -99,6 +99,18 @@ def test_runs_without_a_value_make_a_point_hollow_and_a_curve_end():
     assert [face == "white" for face in faces] == [False] * 9 + [True]
 
 
+def test_the_axis_spans_what_was_run_where_every_run_diverged(assert_readable):
+    found = curves(2)
+    for curve in found:
+        curve.values[:] = np.nan
+    figures = [gamma_figure(X, {"ae": found, "cfr": found}), collapse_figure(X, "ae", found, {})]
+    for figure in figures:
+        assert_readable(figure)
+        for axes in figure.axes:
+            low, high = axes.get_xlim()
+            assert GRID[0] / 2 < low < GRID[0] < GRID[-1] < high < 2 * GRID[-1]
+
+
 @pytest.mark.parametrize(("count", "seeds", "names"), [(1, 3, 1), (14, 1, 3)])
 def test_figures_of_any_number_of_curves_can_be_read(assert_readable, count, seeds, names):
     def settings(i):

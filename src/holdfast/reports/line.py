@@ -115,7 +115,12 @@ def _positions(across: Levels) -> Float[np.ndarray, " levels"]:
 
 
 def draw_line(axes: Axes, line: Line, banded: bool) -> None:
-    """Means joined, with a band over their intervals; or, of names, apart and with bars."""
+    """Means joined, with a band over their intervals; or, of names, apart and with bars.
+
+    The axis spans all positions, also those of which nothing is known.
+    """
+    # Without any mean a logarithmic axis would have no limits, and could not be drawn.
+    axes.update_datalim([(x, 0.0) for x in line.positions], updatey=False)
     present = np.array([cell.known > 0 for cell in line.cells])
     where = line.positions[present]
     cells = [cell for cell in line.cells if cell.known]
