@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -42,3 +45,16 @@ def test_what_cannot_be_read_is_named(tmp_path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1 cut short")
     with pytest.raises(ValueError, match=r"t.parquet is truncated or no parquet file"):
         read_table(tmp_path / "t.parquet")
+
+
+def test_a_program_may_end_as_soon_as_it_has_read(tmp_path) -> None:
+    write_table(tmp_path / "t.parquet", table_of([{"cell": "a", "seed": 0, "acc": 0.5}]))
+    code = (
+        "import sys, torch; from pathlib import Path\n"
+        "from holdfast.studies.table import read_table\n"
+        "print(len(read_table(Path(sys.argv[1]))))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "t.parquet")], capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (0, "3\n"), ended.stderr

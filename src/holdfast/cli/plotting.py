@@ -56,7 +56,7 @@ def plot(args: Namespace) -> int:
     if args.json:
         print(dumps({"figures": [str(path) for path in written]}))
     else:
-        print("\n".join(map(str, written)))
+        print("\n".join(map(str, written)) or "nothing to draw")
     return 0
 
 

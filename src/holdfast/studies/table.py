@@ -98,10 +98,10 @@ def read_table(path: Path) -> Table:
     if not path.is_file():
         raise FileNotFoundError(f"no table at {path}")
     try:
-        # A buffer, lest the file stay mapped while it is replaced.
-        read = need("pyarrow.parquet", "the table of a study").read_table(
-            arrow.BufferReader(path.read_bytes())
-        )
+        # A buffer, lest the file stay mapped while it is replaced; and no threads: where the
+        # program ends soon after, those that Arrow has just started abort it (apache/arrow 34314).
+        parquet = need("pyarrow.parquet", "the table of a study")
+        read = parquet.ParquetFile(arrow.BufferReader(path.read_bytes())).read(use_threads=False)
     except arrow.ArrowInvalid as error:
         raise ValueError(f"{path} is truncated or no parquet file: {error}") from error
     return {name: read[name].to_numpy() for name in read.column_names}
