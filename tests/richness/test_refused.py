@@ -84,6 +84,13 @@ def test_names_and_numbers_leave_the_model_alone(options: dict[str, Any], messag
         richness.parametrize(model, **options)
 
 
+@pytest.mark.parametrize("name", ["inputs", "branches"])
+def test_a_name_alone_is_no_list_of_letters(name: str) -> None:
+    model = net()
+    with untouched(model), pytest.raises(TypeError, match=f"{name} must be a list of.*got '0'"):
+        richness.parametrize(model, **{name: "0"})
+
+
 class untouched:  # noqa: N801
     """A model whose modules, types, attributes, hooks and weights are the same afterwards."""
 

@@ -104,6 +104,10 @@ def parametrize(
 
     Graldi et al., 2025, table 1; Yang & Hu, 2021; Bordelon et al., 2024.
     """
+    for name, names in (("inputs", inputs), ("branches", branches)):
+        # A tuple made of a string would hold its letters.
+        if isinstance(names, str) or not isinstance(names, Sequence | None):
+            raise TypeError(f"{name} must be a list of names, got {names!r}")
     options = Richness(
         parametrization=parametrization, gamma0=gamma0, base_width=base_width,
         readout_std=readout_std, depth_scaling=depth_scaling, gain=gain, weights=weights,

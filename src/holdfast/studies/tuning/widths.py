@@ -23,8 +23,8 @@ def at_width(config: Config, width: int) -> Config:
     if net is not None and "width" not in net:
         raise ValueError(
             f"net {net['name']!r} takes no width, which a narrow copy needs; take mlp, cnn, "
-            "residual or resnet18, or a factory of your own with an argument `width` by its import "
-            "path (package.module:Name)"
+            "residual, resnet18 or vit, or a factory of your own with an argument `width` by its "
+            "import path (package.module:Name)"
         )
     config = deepcopy(dict(config))
     override(config, "net.width", width)
