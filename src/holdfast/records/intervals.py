@@ -16,6 +16,10 @@ class Interval(NamedTuple):
     high: float
 
 
+UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
+"""Of no values."""
+
+
 def mean_interval(
     values: Float[np.ndarray, " runs"], level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:

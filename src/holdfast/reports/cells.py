@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from holdfast.records.intervals import Interval, mean_interval
+from holdfast.records.intervals import UNKNOWN, Interval, mean_interval
 
 Columns = Mapping[str, Shaped[np.ndarray, " runs"]]
 """A tidy table: columns of one length by name, a row a run."""
@@ -72,5 +72,5 @@ def cell(
     known = found[~np.isnan(found)]
     missing = len(found) - len(known)
     if not len(known):
-        return Cell(Interval(*[float("nan")] * 3), 0, missing)
+        return Cell(UNKNOWN, 0, missing)
     return Cell(mean_interval(known, level), len(known), missing)

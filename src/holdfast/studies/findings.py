@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from holdfast.records.files import write_atomic
-from holdfast.records.intervals import Interval, mean_interval
+from holdfast.records.intervals import UNKNOWN, Interval, mean_interval
 from holdfast.records.strict_json import loads, plain
 from holdfast.signatures import nearest
 from holdfast.studies.table import TIMES, Table, measured_names, read_table, write_table
@@ -22,7 +22,6 @@ RESAMPLES = 10_000
 _FORMAT = "holdfast findings"
 _VERSION = 1
 _STATUSES = ("complete", "diverged", "failed")
-_UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +232,7 @@ class Findings:
 
 
 def _interval(values: Float[np.ndarray, " runs"]) -> Interval:
-    return mean_interval(values, LEVEL, RESAMPLES) if len(values) else _UNKNOWN
+    return mean_interval(values, LEVEL, RESAMPLES) if len(values) else UNKNOWN
 
 
 def _show(interval: Interval, metric: str) -> str:

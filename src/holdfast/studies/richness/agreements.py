@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holdfast.records.intervals import Interval
+from holdfast.records.intervals import UNKNOWN, Interval
 from holdfast.studies.richness.curves import LEVEL, RESAMPLES, GammaCurve, resampled_means
 from holdfast.studies.richness.optima import Optimum, refined_argmin
-
-_UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,12 @@ def agreement(
     inside = [found for found in optima if found.interior]
     nan = float("nan")
     if len(inside) < 2:
-        return Agreement(len(inside), len(optima), None, nan, nan, nan, nan, _UNKNOWN)
+        return Agreement(len(inside), len(optima), None, nan, nan, nan, nan, UNKNOWN)
     low = max(found.gamma0.low for found in inside)
     high = min(found.gamma0.high for found in inside)
     places = np.log10([[found.gamma0.mean, found.refined.mean] for found in inside])
     decades, refined = np.ptp(places, axis=0)
-    shift = _UNKNOWN
+    shift = UNKNOWN
     if optima[0].interior and optima[-1].interior:
         first, last = (
             np.log10(refined_argmin(c.gamma0, resampled_means(c.values, resamples, seed)))

@@ -8,12 +8,11 @@ from jaxtyping import Bool, Float
 
 from holdfast.seeds import derive
 from holdfast.studies.axes import Field
+from holdfast.studies.findings import LEVEL as LEVEL
+from holdfast.studies.findings import RESAMPLES as RESAMPLES
 
 Grid = Float[np.ndarray, " gammas"]
 Values = Float[np.ndarray, "seeds gammas"]
-
-LEVEL = 0.95
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True, eq=False)

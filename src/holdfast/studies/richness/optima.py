@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from holdfast.records.intervals import Interval, mean_interval
+from holdfast.records.intervals import UNKNOWN, Interval, mean_interval
 from holdfast.studies.richness.curves import (
     LEVEL,
     RESAMPLES,
@@ -21,8 +21,6 @@ from holdfast.studies.richness.curves import (
 )
 
 Where = Literal["interior", "lower end", "upper end", "flat", "undecided", "unstable"]
-
-_UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 _VERDICTS: dict[Where, str] = {
     "interior": "interior",
@@ -102,13 +100,13 @@ def optimum(
     check_curve(gamma0, ae, "ae")
     stable, kept = stable_range(gamma0, ae), finite_columns(ae)
     if not kept.any():
-        return Optimum(_UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN, "unstable", stable)
+        return Optimum(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, "unstable", stable)
     grid, errors = gamma0[kept], ae[:, kept]
     mean = errors.mean(axis=0)
     best = int(mean.argmin())
     place = Interval(float(grid[best]), float("nan"), float("nan"))
     refined = Interval(float(refined_argmin(grid, mean[None])[0]), float("nan"), float("nan"))
-    lower = upper = _UNKNOWN
+    lower = upper = UNKNOWN
     if len(errors) > 1:
         means = resampled_means(errors, resamples, seed)
         ends = [(1 - level) / 2, (1 + level) / 2]

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from holdfast.records.intervals import Interval
+from holdfast.records.intervals import UNKNOWN, Interval
 from holdfast.studies.richness.curves import Values
 
 PLATEAU = 3
@@ -76,5 +76,4 @@ def ends_of(places: Float[np.ndarray, " draws"], level: float) -> tuple[float, f
 
 def nothing(kind: Kind, threshold: float = float("nan")) -> Transition:
     """No transition, and why."""
-    nan = float("nan")
-    return Transition(Interval(nan, nan, nan), 0.0, kind, nan, threshold)
+    return Transition(UNKNOWN, 0.0, kind, float("nan"), threshold)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holdfast.records.intervals import Interval, mean_interval
+from holdfast.records.intervals import UNKNOWN, Interval, mean_interval
 from holdfast.studies.richness.curves import (
     LEVEL,
     RESAMPLES,
@@ -15,8 +15,6 @@ from holdfast.studies.richness.curves import (
     left_out_means,
     resampled_means,
 )
-
-_UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -81,14 +79,14 @@ def regret(
     kept = finite_columns(ae)
     grid, errors = gamma0[kept], ae[:, kept]
     if not len(grid):
-        return Regret(chosen, float("nan"), 0, _UNKNOWN, _UNKNOWN)
+        return Regret(chosen, float("nan"), 0, UNKNOWN, UNKNOWN)
     mean = errors.mean(axis=0)
     best = float(grid[mean.argmin()])
     if chosen not in grid:
-        return Regret(chosen, best, len(grid), _UNKNOWN, _UNKNOWN)
+        return Regret(chosen, best, len(grid), UNKNOWN, UNKNOWN)
     at = int(np.flatnonzero(grid == chosen)[0])
     value = Interval(float(mean[at] - mean.min()), float("nan"), float("nan"))
-    held_out = _UNKNOWN
+    held_out = UNKNOWN
     if len(errors) > 1:
         means = resampled_means(errors, resamples, seed)
         ends = np.quantile(means[:, at] - means.min(axis=1), [(1 - level) / 2, (1 + level) / 2])

@@ -12,7 +12,7 @@ import yaml
 
 from holdfast.config import Config
 from holdfast.records.files import write_atomic
-from holdfast.records.intervals import Interval
+from holdfast.records.intervals import UNKNOWN, Interval
 from holdfast.records.strict_json import plain
 from holdfast.studies.findings import Findings
 from holdfast.studies.richness.curves import GammaCurve
@@ -113,7 +113,7 @@ class Tuned:
     def above(self, cell: str) -> Interval:
         """Error of a cell at the target minus that at `gamma0`, paired over seeds."""
         if self.wide is None or math.isnan(self.gamma0) or not _whole(self.wide, cell):
-            return Interval(*[float("nan")] * 3)
+            return UNKNOWN
         return self.wide.difference(cell, cell_label(self.gamma0), self.tuning.metric)
 
     def ends(self) -> dict[str, str]:
