@@ -42,8 +42,8 @@ def tune_richness(
     and the net in standard parametrization. Each is kept up as any `Study`: killed, it goes on
     where it stopped when called again.
 
-    `training.lr` is eta_0 at both widths. gamma0* moves with it, about as eta_0^(-1/2), and with
-    the number of steps: tune with the training that is wanted.
+    `training.lr` is eta_0 at both widths. gamma0* falls with it, and with the number of steps:
+    tune with the training that is wanted.
 
     Args:
         config: see `holdfast.studies.tuning.Tuning`, as of all that is not told here.
