@@ -85,6 +85,14 @@ def test_names_and_numbers_leave_the_model_alone(options: dict[str, Any], messag
 
 
 @pytest.mark.parametrize("name", ["inputs", "branches"])
+def test_names_of_a_learner_begin_with_that_of_the_backbone(name: str) -> None:
+    learner = Learner(mlp((6,), hidden=(8,)), GrowingHead(8))
+    hint = r"names 'linear1'.*\(did you mean 'backbone.linear1'\?\)"
+    with pytest.raises(ValueError, match=hint):
+        richness.parametrize(learner, **{name: ["linear1"]})
+
+
+@pytest.mark.parametrize("name", ["inputs", "branches"])
 def test_a_name_alone_is_no_list_of_letters(name: str) -> None:
     model = net()
     with untouched(model), pytest.raises(TypeError, match=f"{name} must be a list of.*got '0'"):

@@ -9,6 +9,7 @@ from holdfast.nets.residual import Branch
 from holdfast.richness.options import Richness
 from holdfast.richness.registry import find_branches
 from holdfast.richness.within import ScaleOutput
+from holdfast.signatures import nearest
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ def survey_branches(model: nn.Module, options: Richness) -> Branched:
         modules = dict(model.named_modules())
         for name in options.branches:
             if name not in modules:
-                raise ValueError(f"branches names {name!r}, which is no module of the model")
+                raise ValueError(
+                    f"branches names {name!r}, which is no module of the model"
+                    f"{nearest(name, modules)}"
+                )
         ends, inside = list(options.branches), list(options.branches)
     else:
         for path, block in model.named_modules():

@@ -19,6 +19,7 @@ from holdfast.richness.registry import (
     describe_layer,
     find_branches,
 )
+from holdfast.signatures import nearest
 
 _TRANSPARENT = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Flatten, nn.Unflatten,
@@ -212,8 +213,8 @@ def _inputs(matrices: dict[str, Matrix], options: Richness) -> tuple[str, ...]:
         for name in options.inputs:
             if name not in matrices:
                 raise ValueError(
-                    f"inputs names {name!r}, which is none of the layers with a weight: "
-                    f"{', '.join(matrices)}"
+                    f"inputs names {name!r}, which is none of the layers with a weight"
+                    f"{nearest(name, matrices)}: {', '.join(matrices)}"
                 )
         return options.inputs
     tables = tuple(path for path, kind in matrices.items() if kind.fan_in is None)
