@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 
+from holdfast.reports.save import save_figure
+from holdfast.reports.style import house_style, new_figure
 from holdfast.theory import Problem, causal, fixed_point, linear, networks, problem
 
 WIDTH, SEEDS = 2000, 6
@@ -111,6 +114,7 @@ SIZES = ((4, 18), (8, 36), (15, 50), (25, 100))
 
 def cost() -> None:
     """Time and memory over n = T P, each in a process of its own."""
+    timings: dict[str, list[tuple[float, float]]] = {}
     print("\n| phi | T | P | n | CPU s | wall s | GiB more | ranks | s.e. of losses | dropped |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for phi in ("tanh", "relu"):
@@ -126,6 +130,23 @@ def cost() -> None:
         logs = torch.tensor(seconds, dtype=torch.float64).log()
         n, s = (logs - logs.mean(0)).T
         print(f"\n{phi}: CPU seconds grow as n^{float(n @ s / (n @ n)):.2f}\n", flush=True)
+        timings[f"{phi}, n^{float(n @ s / (n @ n)):.2f}"] = seconds
+    print(*save_figure(cost_figure(timings), "out/theory/cost"))
+
+
+def cost_figure(timings: dict[str, list[tuple[float, float]]]) -> Figure:
+    """CPU seconds against n = T P, a line an activation."""
+    with house_style():
+        figure = new_figure(5.0, 3.4)
+        axes = figure.add_subplot()
+        for (name, found), (colour, marker) in zip(
+            timings.items(), (("#0072b2", "o"), ("#d55e00", "s")), strict=True
+        ):
+            axes.loglog(*zip(*found, strict=True), color=colour, marker=marker, label=name)
+        axes.set_xlabel("n = T P")
+        axes.set_ylabel("CPU seconds")
+        axes.legend(frameon=False)
+    return figure
 
 
 def peak() -> float:
