@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from holdfast.reports.save import save_figure
 from holdfast.reports.style import house_style, new_figure
@@ -143,6 +144,9 @@ def cost_figure(timings: dict[str, list[tuple[float, float]]]) -> Figure:
             timings.items(), (("#0072b2", "o"), ("#d55e00", "s")), strict=True
         ):
             axes.loglog(*zip(*found, strict=True), color=colour, marker=marker, label=name)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+            axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("n = T P")
         axes.set_ylabel("CPU seconds")
         axes.legend(frameon=False)
