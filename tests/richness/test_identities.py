@@ -28,6 +28,11 @@ PAIRS = {
         {"parametrization": "ntp"},
         {"parametrization": "mup", "gamma0": math.sqrt(64 / 72)},
     ),
+    "below the base width": (
+        24,
+        {"parametrization": "ntp"},
+        {"parametrization": "mup", "gamma0": math.sqrt(64 / 24)},
+    ),
     "narrower, absolute units": (
         20,
         {"parametrization": "ntp", "gamma0": 0.3, "base_width": 1},
