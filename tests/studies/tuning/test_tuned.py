@@ -42,6 +42,12 @@ def test_the_ends_are_compared_with_over_the_same_seeds() -> None:
     )
 
 
+@pytest.mark.parametrize(("error", "seeds"), [(0.05, 2), (0.05, 1), (0.25, 2), (0.25, 1)])
+def test_a_plain_net_that_does_better_is_told_of(error: float, seeds: int) -> None:
+    text = tuned(valley, standard=error, seeds=seeds).text()
+    assert ("the plain net does better (standard, lr" in text) == (error < 0.2)
+
+
 def test_of_several_rates_the_plain_net_has_the_best_that_is_stable() -> None:
     found = tuned(valley, standard_lr=[0.1, 0.2, 0.4])
     assert found.wide is not None

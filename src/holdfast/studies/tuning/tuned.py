@@ -27,6 +27,7 @@ from holdfast.studies.tuning.words import (
     advice_words,
     cost_words,
     optimum_words,
+    plain_words,
     rate_words,
     regret_words,
     shown,
@@ -177,6 +178,8 @@ class Tuned:
             lines += stable_words(self.wide_optimum.stable, tuning.target, seeds)
         if self.regret is not None:
             lines += regret_words(self.regret, tuning.target)
+        if "standard" in (ends := self.ends()):
+            lines += plain_words(ends["standard"], self.above(ends["standard"]))
         lines += cost_words(self.cost(), tuning.width, tuning.target)
         if tuning.config["richness"] is None:
             lines += rate_words(tuning.config["training"]["lr"], matching_eta(tuning.config))

@@ -58,6 +58,13 @@ def regret_words(found: Regret, width: int) -> list[str]:
     return [f"{said}, {told}; with the best chosen on the other seeds {shown(found.held_out)}"]
 
 
+def plain_words(cell: str, above: Interval) -> list[str]:
+    """Where the plain net, at the rate of a cell, has the smaller error."""
+    if not above.mean < 0 or above.high >= 0:
+        return []
+    return [f"the plain net does better ({cell}): {shown(above, sign=True)}"]
+
+
 def cost_words(found: Cost, width: int, target: int) -> list[str]:
     """What was spent and saved."""
     spent = f"{found.narrow:.3g} s at width {width} and {found.target:.3g} s at {target}"
