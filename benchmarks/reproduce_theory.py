@@ -21,6 +21,7 @@ from holdfast.reports.theory import forgetting_figure
 from holdfast.studies.progress import Progress
 from holdfast.studies.text import table_text
 from holdfast.studies.theory import Predicted, Prediction, predict
+from holdfast.studies.theory.asked import named_solver
 from holdfast.theory import Comparison, compare
 
 NAMES = ("gaussian", "mnist30", "digits", "deep")
@@ -63,12 +64,13 @@ def main(out: str = "out/theory", size: str = "cpu") -> int:
 def _similar(prediction: Prediction, folder: Path) -> dict[float, Comparison]:
     """Networks beside the theory at each similarity of the diagram."""
     assert prediction.phased is not None
+    solver, options = named_solver(prediction.solver)
     found = {}
     for similarity in prediction.phased.similarity:
         place = folder / f"{similarity:g}"
         if not (place / "comparison.json").is_file():
             problem = prediction.problem(GAMMA0, similarity)
-            compare(problem, (WIDE,), SEEDS, kept=1).save(place)
+            compare(problem, (WIDE,), SEEDS, solver, **options).save(place)
         found[similarity] = Comparison.load(place)
     theory = {s: float(c.solution.forgetting[0]) for s, c in found.items()}
     trained = {s: {WIDE: c.forgetting()[WIDE][:, 0].numpy()} for s, c in found.items()}

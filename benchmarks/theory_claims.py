@@ -9,7 +9,7 @@ import torch
 
 from holdfast.records.intervals import Interval, mean_interval
 from holdfast.studies.theory import Predicted
-from holdfast.theory import Comparison
+from holdfast.theory import Comparison, Solution
 from holdfast.theory.words import shown
 
 RESAMPLES = 10_000
@@ -51,7 +51,7 @@ def approach(found: All, similar: Similar) -> list[Verdict]:
                 wide = comparison.gap(what)[comparison.finite[-1].width]
                 rows.append(
                     Verdict(
-                        f"1. {what} approach the theory as networks widen",
+                        f"1. the gap of {what} to the theory falls with the width",
                         f"{name}, gamma0 {gamma0:g}",
                         f"exponent of the gap in N, {half}; the gap at "
                         f"{comparison.finite[-1].width}",
@@ -74,6 +74,7 @@ def overlay(found: All, similar: Similar) -> list[Verdict]:
                 _overlaid(
                     f"2. forgetting against gamma0 at width {width} is the theory's", name,
                     [theory[g] for g in own], list(own.values()), max(curve) - min(curve),
+                    [_error(predicted.solutions[g]) for g in own],
                 )
             )  # fmt: skip
     return rows
@@ -87,6 +88,7 @@ def similarity(found: All, similar: Similar) -> list[Verdict]:
         _overlaid(
             f"3. forgetting against similarity at width {WIDE} is the theory's", "mnist30",
             theory, trained, max(theory) - min(theory),
+            [_error(c.solution) for c in similar.values()],
         )
     ]  # fmt: skip
     for name, predicted in found.items():
@@ -154,17 +156,35 @@ CLAIMS: tuple[Callable[[All, Similar], list[Verdict]], ...] = (
 
 
 def _overlaid(
-    claim: str, of: str, theory: list[float], trained: list[np.ndarray], reach: float
+    claim: str,
+    of: str,
+    theory: list[float],
+    trained: list[np.ndarray],
+    reach: float,
+    errors: list[float],
 ) -> Verdict:
     """Means of networks against the theory, relative to the range of its curve."""
-    means = [mean_interval(f[np.isfinite(f)], resamples=RESAMPLES) for f in trained]
-    apart = [abs(m.mean - t) / reach for m, t in zip(means, theory, strict=True)]
+    known = [f[np.isfinite(f)] for f in trained]
+    means = [mean_interval(f, resamples=RESAMPLES) for f in known]
+    noise = [np.hypot(f.std(ddof=1) / len(f) ** 0.5, e) for f, e in zip(known, errors, strict=True)]
+    apart = [abs(m.mean - t) for m, t in zip(means, theory, strict=True)]
+    sigmas = max(a / n for a, n in zip(apart, noise, strict=True))
     inside = sum(m.low <= t <= m.high for m, t in zip(means, theory, strict=True))
     return Verdict(
         claim, of,
-        "largest distance of a mean over networks, in ranges of the curve; intervals that hold it",
-        f"{max(apart):.3f}; {inside} of {len(theory)}", max(apart) <= 0.05,
+        "largest distance of a mean over networks in ranges of the curve, and in standard errors "
+        "of both; intervals of networks that hold the theory",
+        f"{max(apart) / reach:.3f}, {sigmas:.1f}; {inside} of {len(theory)}",
+        max(apart) / reach <= 0.05,
     )  # fmt: skip
+
+
+def _error(solution: Solution) -> float:
+    """Of the forgetting of the first task, as if the errors of its two losses were independent."""
+    if solution.loss_error is None:
+        return 0.0
+    ends = [solution.ends[0], solution.ends[-1]]
+    return float(solution.loss_error[ends, 0].norm())
 
 
 def _wide(comparison: Comparison) -> list[int]:
