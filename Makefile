@@ -53,7 +53,7 @@ reproduce-richness: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_richness
 
 reproduce-theory: $(STAMP)
-	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.reproduce_theory
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_theory
 
 coordinate-check: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coordinate_check
