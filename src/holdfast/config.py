@@ -17,6 +17,7 @@ from holdfast.probes.probe import Probe
 from holdfast.records.record import Record
 from holdfast.richness.options import Richness
 from holdfast.richness.parametrize import apply
+from holdfast.short_names import PARTS as PARTS
 from holdfast.signatures import check_keys as check_keys
 from holdfast.signatures import hints, nearest, typed_options
 from holdfast.starts.start import Start
@@ -32,39 +33,6 @@ KEYS = (
     "stream", "net", "heads", "richness", "method", "start", "training", "probes", "order", "seed",
 )  # fmt: skip
 """The keys of a configuration."""
-
-PARTS: dict[str, dict[str, str]] = {
-    "dataset": {},  # the names `holdfast.data.load` knows
-    "stream": {
-        name: f"holdfast.streams:{name}"
-        for name in (
-            "split", "partition", "superclass", "omniglot_rotation", "permuted", "rotated",
-            "growing", "chained", "teacher_student",
-        )
-    },
-    "net": {
-        name: f"holdfast.nets:{name}"
-        for name in ("mlp", "lenet", "alexnet", "resnet18", "residual", "cnn", "vit")
-    },
-    "method": {
-        "finetune": "holdfast.methods:Finetune",
-        "joint": "holdfast.methods:Joint",
-        "single_task": "holdfast.methods:SingleTask",
-        "replay": "holdfast.methods:Replay",
-        "derpp": "holdfast.methods:DERpp",
-        "ewc": "holdfast.methods:EWC",
-        "lwf": "holdfast.methods:LwF",
-        "agem": "holdfast.methods:AGEM",
-    },
-    "start": {"carry_on": "holdfast.starts:CarryOn", "fresh": "holdfast.starts:Fresh"},
-    "probe": {
-        "effective_rank": "holdfast.probes:EffectiveRank",
-        "feature_movement": "holdfast.probes:FeatureMovement",
-        "tangent_kernel": "holdfast.probes:TangentKernel",
-    },
-    "analysis": {"richness": "holdfast.studies.richness:GammaAnalysis"},  # of a study
-}  # fmt: skip
-"""Short names of the parts, by kind; anything else is taken for an import path."""
 
 _GIVEN = {"stream": {"seed"}, "net": {"input_shape", "seed"}}
 """Arguments the run supplies. A `seed` may be set all the same, to hold a part fixed."""
