@@ -19,6 +19,7 @@ from holdfast.records import (
     learning_loss,
     loss_forgetting,
     named_metrics,
+    onset_metrics,
     relative_forgetting,
     relative_loss_forgetting,
 )
@@ -219,4 +220,7 @@ def test_named_metrics_hold_the_functions_values():
     assert named["loss_forgetting"] == loss_forgetting(LOSS)
     assert named["loss_cfr"] == relative_loss_forgetting(LOSS)
     unknown = {name for name, value in named.items() if math.isnan(value)}
-    assert unknown == {"min_acc", "wc_acc", "stability_gap", "anytime_acc"}
+    assert unknown == {
+        *("min_acc", "wc_acc", "stability_gap", "plasticity_gap", "continual_knowledge_gap"),
+        *("anytime_acc", *onset_metrics([])),
+    }

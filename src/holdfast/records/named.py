@@ -1,8 +1,9 @@
 """All metrics of a run under their short names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from holdfast.records import metrics, within
+from holdfast.records.onset import Onset, onset_metrics
 
 
 def named_metrics(
@@ -10,6 +11,7 @@ def named_metrics(
     loss: metrics.Matrix,
     initial: metrics.Vector,
     traces: Sequence[within.Trace],
+    onsets: Sequence[Mapping[within.Part, Onset]] = (),
 ) -> dict[str, float]:
     """Every metric by its short name; NaN where it is not defined or an entry it reads is unknown.
 
@@ -26,13 +28,16 @@ def named_metrics(
     | ``loss_forgetting_after_learning`` | `loss_forgetting` with that reference |
     | ``min_acc``, ``wc_acc`` | `min_accuracy`, `worst_case_accuracy` |
     | ``stability_gap`` | `accuracy_gap` of the old tasks against before |
+    | ``plasticity_gap``, ``continual_knowledge_gap`` | of the new, of all seen, against after |
     | ``anytime_acc`` | `anytime_accuracy` |
+    | ``initial_loss_new`` to ``steps_to_99`` | `holdfast.records.onset_metrics` |
 
     Args:
         accuracy: (T, T) R[i, j].
         loss: (T, T), likewise.
         initial: (T,) accuracy before any training.
         traces: T of them (see `holdfast.records.within`); an unfinished run has none to give.
+        onsets: of the tasks after the first; an unfinished run has none to give.
     """
     return {
         "acc": metrics.average_accuracy(accuracy),
@@ -53,5 +58,8 @@ def named_metrics(
         "min_acc": within.min_accuracy(accuracy, traces),
         "wc_acc": within.worst_case_accuracy(accuracy, traces),
         "stability_gap": within.accuracy_gap(accuracy, traces),
+        "plasticity_gap": within.accuracy_gap(accuracy, traces, "new", "after"),
+        "continual_knowledge_gap": within.accuracy_gap(accuracy, traces, "all", "after"),
         "anytime_acc": within.anytime_accuracy(traces),
+        **onset_metrics(onsets),
     }

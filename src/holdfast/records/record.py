@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from holdfast.records.files import write_atomic
 from holdfast.records.named import named_metrics
+from holdfast.records.onset import Onset
 from holdfast.records.probed import probe_means
 from holdfast.records.strict_json import dumps, loads, numbers, plain
 from holdfast.records.text import matrix_text
@@ -23,7 +24,8 @@ _FORMAT = "holdfast record"
 _VERSION = 1
 _MATRICES = ("accuracy", "loss")
 _VECTORS = ("initial_accuracy", "initial_loss")
-_LISTS = ("curve", "evaluations", "probes", "seconds", "cpu_seconds", "eval_seconds")
+_LISTS = ("curve", "evaluations", "probes", "starts", "seconds", "cpu_seconds", "eval_seconds")
+_ADDED = ("starts", "samples")  # lists that records of before do not have
 _RESULTS = (
     *("tasks", "scenario", "seed", "status", "diverged"),
     *(*_MATRICES, *_VECTORS, "curve", "evaluations", "probes"),
@@ -48,12 +50,18 @@ class Record:
         curve: one entry a training epoch: ``task``, ``epoch`` (within the task), ``step`` (updates
             made in the whole run), training ``loss`` and ``accuracy``, ``lr``.
         evaluations: one entry an evaluation within a task: ``task`` (in training), ``step``,
-            ``accuracy`` and ``loss`` of all tasks.
+            ``accuracy`` and ``loss`` of all tasks: lists of one number a task of the stream, None
+            where it could not be predicted. That of ``training.evaluate_start``, after the start
+            and before the first step, comes first, with the ``step`` the task before ended at.
         probes: one entry a measurement: ``task`` (after which), ``on`` (which task), ``step``,
             ``probe`` (its name), ``values``.
+        starts: one entry a task whose start had something to tell: ``task``, ``step``, and what
+            it did (see `holdfast.starts.LeastSquaresHead`).
         seconds: wall time of training, one a task.
         cpu_seconds: CPU time of training, one a task.
         eval_seconds: wall time of evaluation and probes, one a task.
+        samples: number of samples that each task is evaluated on; empty where it is not known, as
+            in records of before it was kept.
         config: the resolved configuration.
         environment: see `holdfast.records.environment`.
         status: ``running``, ``complete`` or ``diverged``.
@@ -73,9 +81,11 @@ class Record:
     curve: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     probes: list[dict[str, Any]] = field(default_factory=list)
+    starts: list[dict[str, Any]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     eval_seconds: list[float] = field(default_factory=list)
+    samples: list[int] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     status: Status = "running"
@@ -97,6 +107,8 @@ class Record:
             if array.shape != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
             setattr(self, name, array)
+        if len(self.samples) not in (0, count) or any(n < 1 for n in self.samples):
+            raise ValueError(f"samples must be {count} positive numbers, got {self.samples}")
 
     @classmethod
     def empty(
@@ -128,12 +140,13 @@ class Record:
         return int(np.diagonal(measured).sum())
 
     def trace(
-        self, task: int
+        self, task: int, of: Literal["accuracy", "loss"] = "accuracy"
     ) -> tuple[Int[np.ndarray, " evaluations"], Float[np.ndarray, "evaluations tasks"]]:
         """Evaluations made while task `task` was trained.
 
         Returns:
-            Updates since the task began, ascending, and the accuracies on all tasks then.
+            Updates since the task began, ascending, and the accuracies, or losses, on all tasks
+            then.
 
         Raises:
             ValueError: there is no such task.
@@ -142,12 +155,58 @@ class Record:
             raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
         found = [e for e in self.evaluations if e["task"] == task]
         steps = np.array([e["step"] for e in found], dtype=np.int64) - self._start(task)
-        values = np.array([e["accuracy"] for e in found], dtype=np.float64)
+        values = np.array([e[of] for e in found], dtype=np.float64)
         return steps, values.reshape(len(found), len(self.tasks))
 
     def _start(self, task: int) -> int:
         """Updates made before task `task`."""
         return max((c["step"] for c in self.curve if c["task"] < task), default=0)
+
+    def onset(self, task: int, part: Part = "all") -> Onset:
+        """Loss and accuracy on a part of the tasks while one is trained, its end included.
+
+        Means over the samples of the part's tasks: tasks count by `samples`, alike where these are
+        not known.
+
+        Args:
+            task: in training.
+            part: ``new``, that task; ``old``, those before it; ``all``, both.
+
+        Raises:
+            ValueError: no such task, or ``old`` of the first.
+        """
+        tasks = self._part(part, task)
+        # Of all tasks seen the new one may have had no loss before.
+        then = slice(0, task) if part == "all" else tasks
+        steps, accuracy = self._course(task, "accuracy")
+        before = self._mean(self.loss[task - 1 : task], then) if task else np.array([np.nan])
+        loss = self._mean(self._course(task, "loss")[1], tasks)
+        return Onset(steps, loss, self._mean(accuracy, tasks), float(before[0]))
+
+    def _course(
+        self, task: int, of: Literal["accuracy", "loss"]
+    ) -> tuple[Int[np.ndarray, " evaluations"], Float[np.ndarray, "evaluations tasks"]]:
+        """The trace of a task and its end, NaN of one that has not ended."""
+        steps, values = self.trace(task, of)
+        made = [c["step"] - self._start(task) for c in self.curve if c["task"] == task]
+        last = max([0, *made, *steps[-1:].tolist()])
+        ends: Float[np.ndarray, "tasks tasks"] = getattr(self, of)
+        return np.append(steps, last), np.concatenate([values, ends[task : task + 1]])
+
+    def _mean(
+        self, values: Float[np.ndarray, "rows tasks"], tasks: slice
+    ) -> Float[np.ndarray, " rows"]:
+        """Over the samples of some tasks."""
+        counts = np.array(self.samples or [1] * len(self.tasks), dtype=np.float64)[tasks]
+        return values[:, tasks] @ (counts / counts.sum())
+
+    def _part(self, part: Part, task: int) -> slice:
+        tasks = tasks_of(part, task)
+        if not 0 <= task < len(self.tasks):
+            raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
+        if part == "old" and task == 0:
+            raise ValueError("part='old' of task 0 holds no tasks")
+        return tasks
 
     def steps_to(self, target: float, task: int, part: Part = "new") -> float:
         """Updates in task `task` until the mean accuracy on a part of the tasks reaches `target`.
@@ -165,14 +224,8 @@ class Record:
         Raises:
             ValueError: no such task, or ``old`` of the first.
         """
-        tasks = tasks_of(part, task)
-        if part == "old" and task == 0:
-            raise ValueError("part='old' of task 0 holds no tasks")
-        steps, values = self.trace(task)
-        end = max((c["step"] for c in self.curve if c["task"] == task), default=None)
-        if end is not None:
-            steps = np.append(steps, end - self._start(task))
-            values = np.concatenate([values, self.accuracy[task : task + 1]])
+        tasks = self._part(part, task)
+        steps, values = self._course(task, "accuracy")
         return steps_to(steps, values[:, tasks].mean(axis=1), target)
 
     def metrics(self) -> dict[str, float]:
@@ -184,7 +237,10 @@ class Record:
         # A task cut short has a trace too, but not the whole one that the formulas mean.
         whole = self.finished == len(self.tasks)
         traces = [self.trace(k)[1][: None if whole else 0] for k in range(len(self.tasks))]
-        return named_metrics(self.accuracy, self.loss, self.initial_accuracy, traces)
+        parts = get_args(Part)
+        later = range(1, len(self.tasks)) if whole else ()
+        onsets = [{part: self.onset(k, part) for part in parts} for k in later]
+        return named_metrics(self.accuracy, self.loss, self.initial_accuracy, traces, onsets)
 
     def probe_means(self) -> dict[str, float]:
         """Means over tasks of what the probes measured (`holdfast.records.probe_means`)."""
@@ -222,12 +278,12 @@ class Record:
             raise ValueError(
                 f"a record of version {data.get('version')}; this Holdfast reads {_VERSION}"
             )
-        missing = [name for name in cls.__dataclass_fields__ if name not in data]
+        missing = [n for n in cls.__dataclass_fields__ if n not in {*data, *_ADDED}]
         if missing:
             raise ValueError(f"the record lacks {', '.join(missing)}")
         made = cls.empty(["unread"], "unread", 0)
         for name in cls.__dataclass_fields__:
-            value = data[name]
+            value = data.get(name, [])
             try:
                 if name in (*_MATRICES, *_VECTORS):
                     value = np.array(numbers(value), dtype=np.float64)
@@ -280,7 +336,8 @@ class Record:
         The configuration is left out: it is what one holds fixed, and parts of it (folders, device,
         times between checkpoints) change no result.
         """
-        return plain({name: getattr(self, name) for name in _RESULTS}, "record")
+        told = ("starts",) if self.starts else ()  # what there was before there were starts stays
+        return plain({name: getattr(self, name) for name in (*_RESULTS, *told)}, "record")
 
     def digest(self) -> str:
         """SHA-256 of `content`: equal if and only if two runs agree bit for bit."""
