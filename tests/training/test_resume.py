@@ -19,6 +19,7 @@ from small_runs import (
 from holdfast.methods import AGEM, EWC, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
 from holdfast.nets.learner import Learner
 from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
+from holdfast.records.record import Record
 from holdfast.starts import Fresh, Start
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
@@ -65,6 +66,25 @@ class Return(Start):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.kept = state["kept"]
+
+
+class Telling(Start):
+    """Says what it did, and counts at the end of tasks."""
+
+    def __init__(self) -> None:
+        self._tasks = 0
+
+    def prepare(self, learner: Learner, context: Context) -> dict[str, Any] | None:
+        return {"ended": self._tasks, "norm": None} if context.index else None
+
+    def end_task(self, learner: Learner, context: Context) -> None:
+        self._tasks += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"tasks": self._tasks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._tasks = state["tasks"]
 
 
 class Noisy(Method):
@@ -143,6 +163,17 @@ SETUPS: dict[str, Setup] = {
         METHODS["derpp"], "domain_incremental", stream={"regression": True}, net="noisy"
     ),
     "squared": Setup(training={"loss": "mse"}),
+    "held_still": Setup(
+        METHODS["replay"],
+        net="noisy",
+        training={
+            **ADAM,
+            "freeze_backbone": "after_first",
+            "freeze_old_rows": True,
+            "evaluate_start": True,
+        },
+    ),
+    "told": Setup(start=Telling, training={"evaluate_start": True, "evaluate_every": 3}),
 }
 
 
@@ -197,6 +228,20 @@ def test_resumed_at_any_checkpoint(
         assert same(tensors(learner), wanted), checkpoint.name
         assert (cut / "events.jsonl").read_bytes() == events, checkpoint.name
         shutil.rmtree(cut)
+
+
+def test_starts_tell_what_they_did() -> None:
+    events: list[dict[str, Any]] = []
+    record, _ = SETUPS["told"].run(listener=events.append)
+    told = [{"ended": 1, "norm": None}, {"ended": 2, "norm": None}]
+    steps = [c["step"] for c in record.curve if c["epoch"] == 1]
+    assert record.starts == [
+        {"task": i + 1, "step": steps[i], **entry} for i, entry in enumerate(told)
+    ]
+    assert [e for e in events if e["event"] == "start"] == [
+        {"event": "start", **entry} for entry in record.starts
+    ]
+    assert Record.from_dict(record.to_dict()).starts == record.starts
 
 
 def test_interrupted_by_a_listener(tmp_path: Path, quick: None) -> None:

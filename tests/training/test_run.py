@@ -354,3 +354,18 @@ def test_the_environment_is_that_of_the_device(
     monkeypatch.setattr(module, "environment", lambda device: asked.append(device) or {})
     run(make_stream(), make_learner(make_stream()), training=short())
     assert asked == [torch.device("cpu")]
+
+
+def test_options_of_later_versions_keep_the_identity_of_runs() -> None:
+    before = {"stream": {"dataset": {"name": "digits"}}, "training": {"epochs": 1}}
+    after = {
+        "stream": {"dataset": {"name": "digits", "normalize": "auto"}},
+        "training": {
+            "epochs": 1, "freeze_backbone": "never", "freeze_old_rows": False,
+            "evaluate_start": False,
+        },
+    }  # fmt: skip
+    assert fingerprint(after) == fingerprint(before)
+    for name, value in (("freeze_backbone", "always"), ("evaluate_start", True)):
+        changed = {**after, "training": {**after["training"], name: value}}
+        assert fingerprint(changed) != fingerprint(before)

@@ -56,6 +56,10 @@ class AGEM(Method):
         """Refuse to balance the classes of regression targets."""
         check_selection(self.selection, stream)
 
+    def remembered(self) -> Batch | None:
+        """The whole memory."""
+        return self._memory.whole()
+
     def after_backward(self, learner: Learner, batch: Batch, context: Context) -> None:
         """Project the gradients of the learner."""
         if len(self._memory) == 0:

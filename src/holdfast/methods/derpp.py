@@ -59,6 +59,10 @@ class DERpp(Method):
         self.memory, self.alpha, self.beta, self.batch_size = memory, alpha, beta, batch_size
         self._logits: Tensor | None = None
 
+    def remembered(self) -> Batch | None:
+        """The whole memory."""
+        return self._memory.whole()
+
     def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """The loss of batch and memory, and the logits of the batch."""
         memory = self._memory

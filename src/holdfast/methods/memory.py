@@ -133,6 +133,10 @@ class Memory:
         x, y, task = (rows.index_select(0, index) for rows in (self.x, self.y, self.task))
         return Batch(x, y, task)
 
+    def whole(self) -> Batch | None:
+        """All samples, not copied; `None` where there are none yet."""
+        return Batch(self.x, self.y, self.task) if len(self) else None
+
     def logits_at(
         self, index: Int64[Tensor, " drawn"]
     ) -> tuple[Float[Tensor, "drawn outputs"], Int64[Tensor, " drawn"]]:

@@ -34,6 +34,13 @@ class Method:
         """Positions of the tasks whose training samples the phase of task `index` runs over."""
         return (index,)
 
+    def remembered(self) -> Batch | None:
+        """The samples kept of earlier tasks, each with the position of its task; to be read alone.
+
+        `None` where the method keeps none. A start may look at them (`Context.remembered`).
+        """
+        return None
+
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Before training on a task; the learner has made room for it."""
 

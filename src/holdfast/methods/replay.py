@@ -60,6 +60,10 @@ class Replay(Method):
         """Refuse to balance the classes of regression targets."""
         check_selection(self.selection, stream)
 
+    def remembered(self) -> Batch | None:
+        """The whole memory."""
+        return self._memory.whole()
+
     def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """The loss on the batch and the samples drawn, and the logits of the batch."""
         if len(self._memory) == 0:

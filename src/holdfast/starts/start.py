@@ -4,17 +4,30 @@ from typing import Any
 
 from holdfast.nets.learner import Learner
 from holdfast.streams.context import Context
+from holdfast.streams.stream import Stream
 
 
 class Start:
     """Carry on from the weights as they are, and the base of every start.
 
     `prepare` runs before each task, after the heads made room for it (new rows as
-    `torch.nn.Linear` draws them) and before the method's `begin_task`.
+    `torch.nn.Linear` draws them) and before the method's `begin_task`; `end_task` after the
+    method's. Options are public attributes; state has names that start with an underscore.
     """
 
-    def prepare(self, learner: Learner, context: Context) -> None:
-        """Change the learner's parameters in place."""
+    def check(self, learner: Learner, stream: Stream) -> None:
+        """Refuse, before any work, a learner or stream the start cannot serve (`ValueError`)."""
+
+    def prepare(self, learner: Learner, context: Context) -> dict[str, Any] | None:
+        """Change the learner's parameters in place.
+
+        Returns:
+            what was done, in JSON values, for `Record.starts`; `None` where there is nothing to
+            tell.
+        """
+
+    def end_task(self, learner: Learner, context: Context) -> None:
+        """After training on a task: what the next start needs of it may be kept, samples not."""
 
     def state_dict(self) -> dict[str, Any]:
         """All that must survive a kill."""

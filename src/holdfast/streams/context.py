@@ -1,15 +1,17 @@
 """What a method, a start or a probe is told about the phase it works in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from holdfast.streams.batches import Source
+from holdfast.streams.batches import Batch, Source
 from holdfast.streams.stream import Stream, Task
 
 Reduction = Literal["mean", "none"]
+Loss = Literal["cross_entropy", "mse"]
 
 
 @runtime_checkable
@@ -18,6 +20,11 @@ class Criterion(Protocol):
 
     def __call__(self, logits: Tensor, y: Tensor, reduction: Reduction = "mean") -> Tensor:
         """The mean over samples, or one loss a sample."""
+
+
+def nothing() -> Batch | None:
+    """No sample is remembered."""
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +41,10 @@ class Context:
         device: where the learner lives.
         seed: of the run, for draws that must not depend on what was drawn before
             (see `holdfast.seeds.derive`).
+        loss: what `criterion` is of the two.
+        remembered: gives the samples that the method keeps of earlier tasks now, in the learner's
+            columns with the position of each one's task, or `None`; they are the method's own, to
+            be read alone.
     """
 
     index: int
@@ -44,6 +55,8 @@ class Context:
     generator: torch.Generator
     device: torch.device
     seed: int
+    loss: Loss = "cross_entropy"
+    remembered: Callable[[], Batch | None] = nothing
 
     @property
     def task(self) -> Task:

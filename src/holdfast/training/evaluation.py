@@ -30,6 +30,11 @@ class Scores:
     accuracy: list[float]
     loss: list[float]
 
+    def known(self) -> dict[str, list[float | None]]:
+        """Both lists, None in place of NaN."""
+        both = {"accuracy": self.accuracy, "loss": self.loss}
+        return {k: [None if math.isnan(v) else v for v in values] for k, values in both.items()}
+
 
 class Evaluator:
     """Evaluates one learner on the tasks of a stream, again and again as it learns.

@@ -2,9 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,6 @@ from torch.optim import Optimizer
 from holdfast.methods.method import Method
 from holdfast.nets.learner import Learner
 from holdfast.probes.probe import Probe
-from holdfast.records.files import EventLog
 from holdfast.records.record import Record
 from holdfast.richness.rates import check_rates, rates
 from holdfast.seeds import derive, generator
@@ -23,12 +21,15 @@ from holdfast.streams.context import Context
 from holdfast.streams.outline import outline
 from holdfast.streams.sources import source
 from holdfast.streams.stream import Stream
+from holdfast.training.announce import Announcer
+from holdfast.training.announce import Listener as Listener
 from holdfast.training.checkpoint import FILE, Tree, save_checkpoint
 from holdfast.training.clock import Clock
 from holdfast.training.divergence import Diverged, bad_parameter, first_bad
 from holdfast.training.evaluation import Evaluator, Scores
+from holdfast.training.frozen import Freezing
 from holdfast.training.learner_state import learner_state, restore_learner
-from holdfast.training.losses import criterion
+from holdfast.training.losses import criterion, mse
 from holdfast.training.optimizers import (
     build_optimizer,
     by_rate,
@@ -41,9 +42,7 @@ from holdfast.training.options import Training
 from holdfast.training.probing import Probing
 from holdfast.training.random_state import random_state, set_random_state
 from holdfast.training.schedules import lr_factor
-
-Listener = Callable[[dict[str, Any]], None]
-"""Called with each event as it happens."""
+from holdfast.training.tally import Tally
 
 _LOOK_EVERY = 64
 """Steps between looks at the loss off the CPU, where each look waits for the device."""
@@ -80,7 +79,7 @@ class Loop:
     ) -> None:
         self.stream, self.learner, self.method, self.start = stream, learner, method, start
         self.training, self.seed, self.record = training, seed, record
-        self.folder, self.fingerprint, self.listener = folder, fingerprint, listener
+        self.folder, self.fingerprint = folder, fingerprint
         self.device = training.place()
         self.criterion = criterion(training.loss, stream.is_regression)
         self.draws = generator(seed, "method")
@@ -88,15 +87,18 @@ class Loop:
         self.open = False
         self.optimizer: Optimizer | None = None
         self.optimized: list[str] = []
+        self.freezing = Freezing(training)
         self.clock, self.saved_at = Clock(), time.monotonic()
         check_rates(learner, training.optimizer, training.weight_decay)
         if whole:
             method.check(learner, stream)
+            start.check(learner, stream)
+            self.freezing.check(learner, stream)
             self.evaluator = Evaluator(stream, training, self.device)
         splits = self.evaluator.splits if whole else []
         self.probing = Probing(probes, stream, splits, training, self.device, seed)
         learner.to(self.device)
-        self.events = EventLog(folder / "events.jsonl") if folder else None
+        self.announce = Announcer(folder, listener)
 
     @property
     def checkpoint_path(self) -> Path | None:
@@ -114,7 +116,7 @@ class Loop:
             while self.index < len(self.stream):
                 self._task()
             self.record.status = "complete"
-            self._emit("end", status="complete")
+            self.announce("end", status="complete")
         except Diverged as error:
             self.record.status = "diverged"
             self.record.diverged = {
@@ -123,19 +125,18 @@ class Loop:
                 "step": error.step,
                 "reason": error.reason,
             }
-            self._emit("diverged", **self.record.diverged)
+            self.announce("diverged", **self.record.diverged)
         return self.record
 
     def close(self) -> None:
         """Close the file of events."""
-        if self.events is not None:
-            self.events.close()
+        self.announce.close()
 
     def _begin_run(self) -> None:
-        if self.events is not None:
-            self.events.truncate(0)
-        self._emit("begin", tasks=[t.name for t in self.stream], seed=self.seed)
-        scores = self._evaluate(None)
+        self.announce.back_to(0)
+        self.record.samples = [len(split) for split in self.evaluator.splits]
+        self.announce("begin", tasks=[t.name for t in self.stream], seed=self.seed)
+        scores = self.evaluator(self.learner, self.criterion)
         self.record.initial_accuracy[:] = scores.accuracy
         self.record.initial_loss[:] = scores.loss
         self._checkpoint()
@@ -147,6 +148,8 @@ class Loop:
             stream=self.stream,
             source=source(positions, self.learner.columns, self.device),
             criterion=self.criterion,
+            loss="mse" if self.criterion is mse else "cross_entropy",
+            remembered=self.method.remembered,
             batch_size=self.training.batch_size,
             generator=self.draws,
             device=self.device,
@@ -169,38 +172,46 @@ class Loop:
                 self.learner.accommodate(self.index, task, generator(self.seed, "head", self.index))
             context = self._context()
             if not self.open:
-                self._emit("task", task=self.index, name=task.name, samples=len(context.source))
-                self.start.prepare(self.learner, context)
-                self.method.begin_task(self.learner, context)
-                optimizer = self._new_optimizer(trainable(self.learner))
-                with self.clock.evaluation(self.record, amid_training=True):
-                    self.probing.before(self.learner, self.index, optimizer)
+                self.announce("task", task=self.index, name=task.name, samples=len(context.source))
+                self._begin_task(context)
                 self._new_epoch(0, context)
                 self.open = True
             self.learner.train()
+            self.freezing.begin(self.learner, self.stream, self.index)
             while self.epoch < self.training.epochs:
                 self._epoch(context)
             self._check_parameters()
             self.method.end_task(self.learner, context)
             self._check_parameters()
+            self.start.end_task(self.learner, context)
+
+    def _begin_task(self, context: Context) -> None:
+        self.freezing.freeze_backbone(self.learner, self.index)
+        done = self.start.prepare(self.learner, context)
+        if done is not None:
+            entry = {"task": self.index, "step": self.total_steps, **done}
+            self.record.starts.append(entry)
+            self.announce("start", **entry)
+        self.method.begin_task(self.learner, context)
+        # Also one that the method put in its place.
+        self.freezing.freeze_backbone(self.learner, self.index)
+        optimizer = self._new_optimizer(trainable(self.learner))
+        with self.clock.evaluation(self.record, amid_training=True):
+            self.probing.before(self.learner, self.index, optimizer)
+        if self.training.evaluate_start:
+            self._evaluate_within()
 
     def _task(self) -> None:
         self.train_task()
         with self.clock.evaluation(self.record):
-            scores = self._evaluate(self._up_to())
+            scores = self._evaluate()
             loss = scores.loss[self.index]
             if not math.isfinite(loss):
                 raise Diverged(self.total_steps, f"the evaluation loss became {loss}")
             self.record.accuracy[self.index, :] = scores.accuracy
             self.record.loss[self.index, :] = scores.loss
             self._probe()
-        self._emit(
-            "task_end",
-            task=self.index,
-            step=self.total_steps,
-            accuracy=_known(scores.accuracy),
-            loss=_known(scores.loss),
-        )
+        self.announce("task_end", task=self.index, step=self.total_steps, **scores.known())
         self.index, self.epoch, self.step, self.open = self.index + 1, 0, 0, False
         self._checkpoint()
 
@@ -215,16 +226,15 @@ class Loop:
 
     def _new_epoch(self, epoch: int, context: Context) -> None:
         steps = context.source.steps(self.training.batch_size)
-        self.epoch, self.step, self.rows = epoch, 0, 0
-        self.losses = torch.zeros(steps, device=self.device)
-        self.hits = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.epoch, self.step = epoch, 0
+        self.tally = Tally(steps, self.device)
 
     def _epoch(self, context: Context) -> None:
         training, learner, method = self.training, self.learner, self.method
         optimizer = self.optimizer
         assert optimizer is not None
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        steps = len(self.losses)
+        tally, freezing = self.tally, self.freezing
         on_cpu = self.device.type == "cpu"
         classify = not self.stream.is_regression
         order = derive(self.seed, "order", self.index, self.epoch)
@@ -235,38 +245,40 @@ class Loop:
             for p in parameters:
                 p.grad = None
             loss, logits = self._loss(batch, context)
-            self.losses[self.step] = loss.detach()
+            tally.losses[self.step] = loss.detach()
             suspect = not math.isfinite(loss.item()) if on_cpu else self.step % _LOOK_EVERY == 0
             if suspect:
-                self._check_losses()
+                tally.check(self.step, self.total_steps)
             loss.backward()
             method.after_backward(learner, batch, context)
+            freezing.before_step()
             if training.clip is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, training.clip)
             optimizer.step()
+            freezing.after_step()
             method.after_step(learner, batch, context)
             if classify:
-                self.hits += (logits.detach().argmax(dim=1) == batch.y).sum()
-            self.rows += len(batch)
+                tally.hit(logits, batch.y)
+            tally.rows += len(batch)
             self.step += 1
             self.total_steps += 1
             self._between_steps()
-        self._check_losses()
+        tally.check(self.step, self.total_steps)
         entry = {
             "task": self.index,
             "epoch": self.epoch,
             "step": self.total_steps,
-            "loss": self.losses.double().mean().item(),
-            "accuracy": self.hits.item() / self.rows if classify else None,
-            "lr": self._lr(steps - 1),
+            "loss": tally.loss,
+            "accuracy": tally.accuracy if classify else None,
+            "lr": self._lr(len(tally.losses) - 1),
         }
         self.record.curve.append(entry)
-        self._emit("epoch", **entry)
+        self.announce("epoch", **entry)
         self._new_epoch(self.epoch + 1, context)
 
     def _lr(self, step: int) -> float:
         """The learning rate of a step of this epoch."""
-        steps = len(self.losses)
+        steps = len(self.tally.losses)
         return self.training.lr * lr_factor(self.training, self.epoch * steps + step, steps)
 
     def _loss(self, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
@@ -275,12 +287,6 @@ class Loop:
                 return self.method.loss(self.learner, batch, context)
         return self.method.loss(self.learner, batch, context)
 
-    def _check_losses(self) -> None:
-        found = first_bad(self.losses[: self.step + 1])
-        if found is not None:
-            first = self.total_steps - self.step + found
-            raise Diverged(first, f"the training loss became {self.losses[found].item()}")
-
     def _check_parameters(self) -> None:
         name = bad_parameter(self.learner)
         if name is not None:
@@ -288,54 +294,43 @@ class Loop:
 
     def _between_steps(self) -> None:
         every = self.training.evaluate_every
-        if every is not None and (self.epoch * len(self.losses) + self.step) % every == 0:
-            self._check_parameters()
-            with self.clock.evaluation(self.record, amid_training=True):
-                scores = self._evaluate(self._up_to())
-            entry = {
-                "task": self.index,
-                "step": self.total_steps,
-                "accuracy": _known(scores.accuracy),
-                "loss": _known(scores.loss),
-            }
-            self.record.evaluations.append(entry)
-            self._emit("evaluation", **entry)
+        if every is not None and (self.epoch * len(self.tally.losses) + self.step) % every == 0:
+            self._evaluate_within()
         if self.folder is not None:
             waited = time.monotonic() - self.saved_at
             if waited >= 60 * self.training.checkpoint_minutes:
                 self.clock.tick(self.record)
                 self._checkpoint()
 
-    def _up_to(self) -> int | None:
-        return self.index if self.training.evaluate_tasks == "seen" else None
+    def _evaluate_within(self) -> None:
+        self._check_parameters()
+        with self.clock.evaluation(self.record, amid_training=True):
+            scores = self._evaluate()
+        entry = {"task": self.index, "step": self.total_steps, **scores.known()}
+        self.record.evaluations.append(entry)
+        self.announce("evaluation", **entry)
 
-    def _evaluate(self, up_to: int | None) -> Scores:
+    def _evaluate(self) -> Scores:
+        up_to = self.index if self.training.evaluate_tasks == "seen" else None
         return self.evaluator(self.learner, self.criterion, up_to)
 
     def _probe(self) -> None:
         for measured in self.probing.measure(self.learner, self.index):
             entry = {"task": self.index, "step": self.total_steps, **measured}
             self.record.probes.append(entry)
-            self._emit("probe", **entry)
-
-    def _emit(self, event: str, **values: Any) -> None:
-        if self.events is not None:
-            self.events.append(event, **values)
-        if self.listener is not None:
-            self.listener({"event": event, **values})
+            self.announce("probe", **entry)
 
     def _checkpoint(self) -> None:
         if self.checkpoint_path is None:
             return
         # A state past saving is not kept, but the next loss or the end of the task is to say so:
         # when checkpoints are due must not show in the record.
-        lost = self.open and first_bad(self.losses[: self.step]) is not None
+        lost = self.open and first_bad(self.tally.losses[: self.step]) is not None
         if not lost and bad_parameter(self.learner) is None:
             save_checkpoint(self.checkpoint_path, self._state())
         self.saved_at = time.monotonic()
 
     def _state(self) -> Tree:
-        assert self.events is not None
         state: Tree = {
             "fingerprint": self.fingerprint,
             "position": {
@@ -353,12 +348,12 @@ class Loop:
             "draws": self.draws.get_state(),
             "random": random_state(self.device),
             "record": self.record.to_dict(),
-            "events": self.events.sync(),
+            "events": self.announce.sync(),
         }
         if self.optimizer is not None and (self.open or not self.training.reset_optimizer):
             state["optimizer"] = optimizer_state(self.optimizer, self.optimized)
         if self.open:
-            state["tally"] = {"losses": self.losses, "hits": self.hits, "rows": self.rows}
+            state["tally"] = self.tally.state_dict()
         return state
 
     def restore(self, state: Tree) -> None:
@@ -374,8 +369,7 @@ class Loop:
         self.start.load_state_dict(state["start"])
         self.probing.load_state_dict(state["probes"])
         self.record = Record.from_dict(state["record"])
-        if self.events is not None:
-            self.events.truncate(state["events"])
+        self.announce.back_to(state["events"])
         kept = state.get("optimizer", {})
         if self.open:
             self._new_optimizer(trainable(self.learner))
@@ -386,13 +380,6 @@ class Loop:
         if self.optimizer is not None:
             load_optimizer_state(self.optimizer, self.optimized, kept)
         if self.open:
-            tally = state["tally"]
-            self.losses = tally["losses"].to(self.device)
-            self.hits = tally["hits"].to(self.device)
-            self.rows = tally["rows"]
+            self.tally = Tally.restored(state["tally"], self.device)
         self.draws.set_state(state["draws"])
         set_random_state(state["random"], self.device)
-
-
-def _known(values: list[float]) -> list[float | None]:
-    return [None if math.isnan(v) else v for v in values]

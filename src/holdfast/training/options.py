@@ -9,6 +9,7 @@ OptimizerName = Literal["sgd", "adam", "adamw"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "one_cycle"]
 LossName = Literal["auto", "cross_entropy", "mse"]
 Precision = Literal["float32", "bfloat16"]
+FreezeBackbone = Literal["never", "after_first", "always"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,14 @@ class Training:
             target, summed over outputs and averaged over samples; ``auto`` takes ``mse`` for
             regression and ``cross_entropy`` for classes.
         precision: ``bfloat16`` runs forward passes under autocast, on CUDA.
+        freeze_backbone: while a task is trained the backbone is held still, its running statistics
+            too, and works in evaluation mode: ``never``, ``always``, or from the second task on,
+            ``after_first``. It is left frozen.
+        freeze_old_rows: hold the head's rows of the classes of earlier tasks still, bit for bit,
+            while new ones are learned (see `holdfast.training.frozen.FrozenRows`).
         reset_optimizer: start each task with a fresh optimizer; else its moments are carried on
             (rows of grown heads start with zero moments).
+        evaluate_start: evaluate each task before its first step too, after the start prepared it.
         evaluate_every: steps between evaluations of all known tasks within a task; `None`
             evaluates after each task alone.
         evaluate_on: the split that fills the record's matrices.
@@ -63,7 +70,10 @@ class Training:
     clip: float | None = None
     loss: LossName = "auto"
     precision: Precision = "float32"
+    freeze_backbone: FreezeBackbone = "never"
+    freeze_old_rows: bool = False
     reset_optimizer: bool = True
+    evaluate_start: bool = False
     evaluate_every: int | None = None
     evaluate_on: Literal["test", "validation"] = "test"
     evaluate_tasks: Literal["all", "seen"] = "all"
@@ -73,7 +83,9 @@ class Training:
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
-        for field in ("optimizer", "schedule", "loss", "precision", "evaluate_on"):
+        for field in (
+            "optimizer", "schedule", "loss", "precision", "freeze_backbone", "evaluate_on",
+        ):  # fmt: skip
             self._require(field, getattr(self, field) in get_args(hints[field]), hints[field])
         self._require("evaluate_tasks", self.evaluate_tasks in ("all", "seen"), "all or seen")
         for field in ("epochs", "batch_size", "evaluation_batch"):
@@ -88,10 +100,11 @@ class Training:
             self._number("clip", self.clip)
             object.__setattr__(self, "clip", float(self.clip))
         betas, milestones = self._numbers("betas"), self._numbers("milestones")
-        if not isinstance(self.reset_optimizer, bool):
-            raise TypeError(
-                f"training.reset_optimizer must be True or False, got {self.reset_optimizer!r}"
-            )
+        for field in ("freeze_old_rows", "reset_optimizer", "evaluate_start"):
+            if not isinstance(getattr(self, field), bool):
+                raise TypeError(
+                    f"training.{field} must be True or False, got {getattr(self, field)!r}"
+                )
         if not isinstance(self.device, str):
             raise TypeError(f"training.device must be a string, got {self.device!r}")
         self._require("lr", 0 < self.lr < float("inf"), "a positive number")

@@ -152,15 +152,31 @@ def fingerprint(config: dict[str, Any]) -> str:
     Raises:
         ValueError: it holds something that is no JSON value.
     """
-    kept, training = dict(config), config.get("training")
+    kept, training = _without_added(config), config.get("training")
     if isinstance(training, dict):
         free = ("device", "checkpoint_minutes")
-        kept["training"] = {k: v for k, v in training.items() if k not in free}
+        kept["training"] = {k: v for k, v in kept["training"].items() if k not in free}
     try:
         text = json.dumps(kept, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"config must hold JSON values alone: {error}") from error
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+_ADDED = {
+    "freeze_backbone": "never",
+    "freeze_old_rows": False,
+    "evaluate_start": False,
+    "normalize": "auto",
+}
+"""Options there were not always, with the values that change nothing: left out of fingerprints, so
+that runs begun before there were any are known again."""
+
+
+def _without_added(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {k: _without_added(v) for k, v in config.items() if _ADDED.get(k, config) != v}
+    return [_without_added(v) for v in config] if isinstance(config, list) else config
 
 
 def _describe(
