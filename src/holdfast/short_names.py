@@ -28,6 +28,8 @@ PARTS: dict[str, dict[str, str]] = {
         "effective_rank": "holdfast.probes:EffectiveRank",
         "feature_movement": "holdfast.probes:FeatureMovement",
         "tangent_kernel": "holdfast.probes:TangentKernel",
+        "neural_collapse": "holdfast.probes:NeuralCollapse",
+        "classical_neural_collapse": "holdfast.probes:ClassicalNeuralCollapse",
     },
     "analysis": {"richness": "holdfast.studies.richness:GammaAnalysis"},  # of a study
 }  # fmt: skip

@@ -3,12 +3,16 @@ from holdfast.probes.catapult import TangentKernel as TangentKernel
 from holdfast.probes.cka import cka as cka
 from holdfast.probes.cka import gram_cka as gram_cka
 from holdfast.probes.cka import kernel_alignment as kernel_alignment
+from holdfast.probes.collapse_probes import ClassicalNeuralCollapse as ClassicalNeuralCollapse
+from holdfast.probes.collapse_probes import NeuralCollapse as NeuralCollapse
 from holdfast.probes.effective_rank import EffectiveRank as EffectiveRank
 from holdfast.probes.effective_rank import effective_rank as effective_rank
 from holdfast.probes.lanczos import largest_eigenvalue as largest_eigenvalue
 from holdfast.probes.movement import FeatureMovement as FeatureMovement
 from holdfast.probes.movement import relative_movement as relative_movement
 from holdfast.probes.movement import rms_movement as rms_movement
+from holdfast.probes.neural_collapse import classical_neural_collapse as classical_neural_collapse
+from holdfast.probes.neural_collapse import neural_collapse as neural_collapse
 from holdfast.probes.probe import Before as Before
 from holdfast.probes.probe import Phase as Phase
 from holdfast.probes.probe import Probe as Probe
