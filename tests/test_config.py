@@ -2,6 +2,7 @@ import copy
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 import small_parts
@@ -234,6 +235,7 @@ def test_every_short_name_is_there(kind: str, name: str) -> None:
     needed = {
         "partition": {"parts": [[0, 1], [2, 3]]},
         "chained": {"datasets": ["digits", "digits"]},
+        "lora": {"backbone": "mlp"},
     }
     part: Any = {"name": name, **needed.get(name, {})}
     config: Config = {"stream": "split", "net": "mlp"}
@@ -243,3 +245,30 @@ def test_every_short_name_is_there(kind: str, name: str) -> None:
     if kind in ("method", "start", "probe"):
         made = make_part(kind, part)
         assert isinstance(made, {"method": Method, "start": Start, "probe": Probe}[kind])
+
+
+def test_nets_within_nets() -> None:
+    config: Config = {
+        "stream": {"name": "split", "tasks": 2, "classes_per_task": 2},
+        "net": {"name": "lora", "backbone": {"name": "mlp", "hidden": [8]}, "rank": 2},
+        "training": {"epochs": 1},
+    }
+    resolved = resolve(config)
+    assert resolved["net"]["backbone"]["name"] == "mlp"
+    assert resolved["net"]["backbone"]["activation"] == "relu"
+    assert resolve(resolved) == resolved
+    learner = build(config).learner
+    frozen = [n for n, p in learner.backbone.named_parameters() if not p.requires_grad]
+    assert frozen
+    assert not any("lora" in name for name in frozen)
+    plain = build({**config, "net": config["net"]["backbone"]}).learner
+    named = dict(learner.backbone.named_parameters())
+    for name, p in plain.backbone.named_parameters():
+        layer, _, own = name.rpartition(".")
+        assert torch.equal(named[f"model.{layer}.base_layer.{own}"], p)
+    override(config, "net.backbone.width", 4)
+    assert resolve(config)["net"]["backbone"]["width"] == 4
+    with pytest.raises(ValueError, match="net needs 'backbone': the net it is made of"):
+        resolve({**config, "net": "lora"})
+    with pytest.raises(ValueError, match="net 'mlp' has no key 'hiden'"):
+        resolve({**config, "net": {"name": "lora", "backbone": {"name": "mlp", "hiden": []}}})

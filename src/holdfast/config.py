@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
+from torch import nn
+
 from holdfast.data.catalog import Place, load
 from holdfast.data.shrink import shrunk
 from holdfast.data.split import Dataset
@@ -239,11 +241,12 @@ def _resolve_richness(options: Any) -> Config | None:
 def _resolve_part(kind: str, part: Any) -> Config:
     name, options = _named(kind, part)
     factory = _factory(kind, name)
-    own, datasets, supplied = _sorted_options(kind, factory, options)
+    own, inner, supplied = _sorted_options(kind, factory, options)
     resolved = _plain(typed_options(f"{kind} {name!r}", factory, own, _left_out(kind, factory)))
-    for key, value in datasets.items():
+    kinds = _inner_parts(factory)
+    for key, value in inner.items():
         many = isinstance(value, list)
-        parts = [_resolve_part("dataset", v) for v in (value if many else [value])]
+        parts = [_resolve_part(kinds[key], v) for v in (value if many else [value])]
         resolved[key] = parts if many else parts[0]
     return {"name": name, **resolved, **supplied}
 
@@ -262,11 +265,13 @@ def make_part(kind: str, part: str | Config, **given: Any) -> Any:
     """
     name, options = _named(kind, part)
     factory = _factory(kind, name)
-    own, datasets, supplied = _sorted_options(kind, factory, options)
+    own, inner, supplied = _sorted_options(kind, factory, options)
     typed = typed_options(f"{kind} {name!r}", factory, own, _left_out(kind, factory))
-    for key, value in datasets.items():
+    kinds = _inner_parts(factory)
+    for key, value in inner.items():
         many = isinstance(value, list)
-        made = [make_part("dataset", v) for v in (value if many else [value])]
+        passed = given if kinds[key] == "net" else {}
+        made = [make_part(kinds[key], v, **passed) for v in (value if many else [value])]
         typed[key] = made if many else made[0]
     takes = inspect.signature(factory).parameters
     return factory(**typed, **{**{k: v for k, v in given.items() if k in takes}, **supplied})
@@ -275,31 +280,32 @@ def make_part(kind: str, part: str | Config, **given: Any) -> Any:
 def _sorted_options(
     kind: str, factory: Callable[..., Any], options: Config
 ) -> tuple[Config, Config, Config]:
-    """The options a person sets on a part: its own, its datasets, and a seed held fixed."""
-    inputs = _dataset_arguments(factory)
+    """The options a person sets on a part: its own, the parts in it, and a seed held fixed."""
+    kinds = _inner_parts(factory)
     missing = [
         key
-        for key in inputs
+        for key in kinds
         if key not in options
         and inspect.signature(factory).parameters[key].default is inspect.Parameter.empty
     ]
-    datasets = {key: options[key] for key in inputs if key in options}
+    inner = {key: options[key] for key in kinds if key in options}
     for key in missing:
         if key != "dataset":
-            raise ValueError(f"{kind} needs {key!r}: the datasets it is made of")
-        datasets[key] = "digits"
+            what = "datasets it is" if kinds[key] == "dataset" else "net it is"
+            raise ValueError(f"{kind} needs {key!r}: the {what} made of")
+        inner[key] = "digits"
     seed = options.get("seed")
     supplied = {}
     if "seed" in _GIVEN.get(kind, ()) and seed is not None:
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise ValueError(f"{kind}.seed must be a non-negative integer, got {seed!r}")
         supplied["seed"] = seed
-    taken = {*datasets, *(("seed",) if "seed" in _GIVEN.get(kind, ()) else ())}
-    return {k: v for k, v in options.items() if k not in taken}, datasets, supplied
+    taken = {*inner, *(("seed",) if "seed" in _GIVEN.get(kind, ()) else ())}
+    return {k: v for k, v in options.items() if k not in taken}, inner, supplied
 
 
 def _left_out(kind: str, factory: Callable[..., Any]) -> frozenset[str]:
-    return frozenset({*_dataset_arguments(factory), *_GIVEN.get(kind, ())})
+    return frozenset({*_inner_parts(factory), *_GIVEN.get(kind, ())})
 
 
 def _named(kind: str, part: Any) -> tuple[str, Config]:
@@ -355,10 +361,11 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _dataset_arguments(factory: Callable[..., Any]) -> list[str]:
-    """The parameters that take a `Dataset`, or several."""
-    return [
-        name
-        for name, hint in hints(factory).items()
-        if name != "return" and (hint is Dataset or Dataset in get_args(hint))
-    ]
+def _inner_parts(factory: Callable[..., Any]) -> dict[str, str]:
+    """The parameters that take a `Dataset`, or several, or a net to be made part of another."""
+    found = {}
+    for name, hint in hints(factory).items():
+        for kind, made in (("dataset", Dataset), ("net", nn.Module)):
+            if name != "return" and made in (hint, *get_args(hint)):
+                found[name] = kind
+    return found

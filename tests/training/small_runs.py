@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from holdfast.data.split import Split
 from holdfast.methods.method import Method
 from holdfast.nets.learner import HeadKind, Learner, build_learner
+from holdfast.nets.low_rank import lora
 from holdfast.probes.probe import Probe
 from holdfast.records.record import Record
 from holdfast.seeds import seeded
@@ -80,7 +81,7 @@ class Scaled(nn.Module):
 def make_learner(
     stream: Stream, heads: HeadKind = "auto", net: str = "plain", seed: int = 0
 ) -> Learner:
-    """`net`: ``plain``, ``noisy`` (BatchNorm, dropout), ``scaled`` or ``image``."""
+    """`net`: ``plain``, ``noisy`` (BatchNorm, dropout), ``scaled``, ``image`` or ``low_rank``."""
     with seeded(seed, "test"):
         layers: list[nn.Module] = [nn.Linear(5, 8), nn.ReLU()]
         if net == "noisy":
@@ -90,7 +91,9 @@ def make_learner(
         elif net == "image":
             grid = nn.Unflatten(1, (5, 1, 1))
             layers = [grid, nn.Conv2d(5, 8, 3, padding=1), nn.ReLU(), nn.Flatten()]
-    backbone = nn.Sequential(*layers)
+    backbone: nn.Module = nn.Sequential(*layers)
+    if net == "low_rank":
+        backbone = lora(backbone, rank=2, dropout=0.2, seed=seed)
     if net == "image":
         backbone = backbone.to(memory_format=torch.channels_last)
     return build_learner(backbone, stream, heads, seed)

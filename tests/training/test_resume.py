@@ -163,6 +163,7 @@ SETUPS: dict[str, Setup] = {
         METHODS["derpp"], "domain_incremental", stream={"regression": True}, net="noisy"
     ),
     "squared": Setup(training={"loss": "mse"}),
+    "low_rank": Setup(METHODS["replay"], net="low_rank", training=ADAM),
     "held_still": Setup(
         METHODS["replay"],
         net="noisy",

@@ -8,6 +8,8 @@ from holdfast.nets.heads import TaskHeads as TaskHeads
 from holdfast.nets.learner import Learner as Learner
 from holdfast.nets.learner import build_learner as build_learner
 from holdfast.nets.lenet import lenet as lenet
+from holdfast.nets.low_rank import LowRank as LowRank
+from holdfast.nets.low_rank import lora as lora
 from holdfast.nets.mlp import mlp as mlp
 from holdfast.nets.residual import residual as residual
 from holdfast.nets.resnet import resnet18 as resnet18
