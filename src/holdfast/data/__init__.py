@@ -2,7 +2,10 @@ from holdfast.data.catalog import Available as Available
 from holdfast.data.catalog import available as available
 from holdfast.data.catalog import load as load
 from holdfast.data.embedded import digits as digits
+from holdfast.data.encoding import FeatureEncoder as FeatureEncoder
 from holdfast.data.normalize import Normalize as Normalize
+from holdfast.data.sentences import minilm as minilm
+from holdfast.data.sentences import sentence_encoder as sentence_encoder
 from holdfast.data.shrink import shrunk as shrunk
 from holdfast.data.split import Dataset as Dataset
 from holdfast.data.split import Split as Split
