@@ -18,17 +18,15 @@ class Batch:
         features: (n, width), detached.
         classes: the labels that occur, in the order of their first samples.
         positions: (n,) position of each sample's class among `classes`.
-        counts: (classes,) samples of each class.
     """
 
     features: Tensor
     classes: tuple[int, ...]
     positions: Tensor
-    counts: Tensor
 
 
 def batch(features: Tensor, labels: Tensor, width: int, number: int, device: torch.device) -> Batch:
-    """A batch, checked; `positions` and `counts` on `device`.
+    """A batch, checked; `positions` on `device`.
 
     Raises:
         TypeError: features that are no floating-point tensor, labels that are no integer tensor.
@@ -50,7 +48,7 @@ def batch(features: Tensor, labels: Tensor, width: int, number: int, device: tor
     features = features.detach()
     _check_finite(features, number)
     labels = labels.to(device, torch.int64)
-    present, positions, counts = labels.unique(return_inverse=True, return_counts=True)
+    present, positions = labels.unique(return_inverse=True)
     if present[0] < 0:
         raise ValueError(
             f"labels of batch {number} must be class numbers >= 0, got {int(present[0])} at row "
@@ -62,7 +60,7 @@ def batch(features: Tensor, labels: Tensor, width: int, number: int, device: tor
     order = first.scatter_reduce_(0, positions, rows, "amin").argsort()
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order), device=device)
-    return Batch(features, tuple(present[order].tolist()), rank[positions], counts[order])
+    return Batch(features, tuple(present[order].tolist()), rank[positions])
 
 
 def _check_kinds(features: Tensor, labels: Tensor) -> None:

@@ -29,5 +29,4 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def _bytes(tensor: Tensor) -> Any:
-    held = tensor.detach().cpu().contiguous().flatten()
-    return memoryview(held.view(torch.uint8).numpy())
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()

@@ -14,7 +14,7 @@ Weighting = Literal["frequency", "balanced"]
 class Moments:
     """Means over samples with weights w_i that sum to 1, of h~ = [h, 1] and one-hot targets y.
 
-        gram = sum_i w_i h~_i h~_i^T,    cross = sum_i w_i y_i h~_i^T,    weights_c = sum_{y_i = c} w_i
+        gram = sum_i w_i h~_i h~_i^T,    cross = sum_i w_i y_i h~_i^T,    weights = sum_i w_i y_i
 
     Row c of `cross` is weights_c [mu_c, 1], mu_c the mean feature of class c. ``frequency`` weights
     are w_i = 1/N; ``balanced`` ones are 1/(C n_c), each class as much as any other.

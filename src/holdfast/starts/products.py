@@ -16,7 +16,7 @@ ROWS_ON_DEVICE, BLOCK_ON_DEVICE = 16384, 1024
 
 
 def add_products(scatter: Tensor, features: Tensor) -> None:
-    """scatter += features^T features, in place, upper triangle.
+    """Add features^T features to `scatter`, in place: its upper triangle.
 
     The products of two floats of 24 bits are exact in float64, and so are those of 11 and 8 bits:
     float32, float16 and bfloat16 features lose nothing, and only sums are rounded.
@@ -34,7 +34,7 @@ def add_products(scatter: Tensor, features: Tensor) -> None:
 
 
 def add_rows(sums: Tensor, positions: Tensor, features: Tensor) -> None:
-    """sums[positions[i]] += features[i] for each i, in place.
+    """Add row i of the features to row positions[i] of the sums, for each i, in place.
 
     Args:
         sums: (classes, d) float64.

@@ -6,77 +6,56 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from holdfast.starts.kinship import Origin, common_backbone
+
 
 def reduced(
-    state: dict[str, Any], device: torch.device, group: dist.ProcessGroup | None
+    state: dict[str, Any], origin: Origin, device: torch.device, group: Any
 ) -> dict[str, Any]:
     """The sum of the states of `FeatureStatistics` over the processes of a group, on each.
 
-    Headers (classes, settings) go first, so that every process knows every class and all refuse
-    together; then the sums, one class's Gram at a time.
+    What each process knows goes first, so that all see every class and refuse together; then the
+    sums, one class's Gram at a time.
 
     Raises:
         RuntimeError: torch.distributed is not initialised.
-        ValueError: on every process: their states do not add up.
+        ValueError: on every process: their statistics cannot be added.
     """
     if not dist.is_available() or not dist.is_initialized():
         raise RuntimeError(
             "all_reduce needs torch.distributed: call init_process_group on every process first"
         )
-    own = {k: v for k, v in state.items() if not isinstance(v, Tensor) and k != "apart"}
-    own["apart"] = sorted(int(c) for c in state["apart"])
-    headers: list[dict[str, Any]] = [{} for _ in range(dist.get_world_size(group))]
-    dist.all_gather_object(headers, own, group=group)
-    _check(headers)
-    classes = list(dict.fromkeys(c for h in headers for c in h["classes"]))
-    rows = torch.tensor([classes.index(c) for c in state["classes"]], dtype=torch.int64)
-    rows = rows.to(device)
+    gathered: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(gathered, (origin, state["batches"], state["pooled"]), group=group)
+    origins: list[Origin] = [known[0] for known in gathered]
+    backbone = common_backbone(origins)
+    classes = list(dict.fromkeys(c for o in origins for c in o.classes))
+    pooled = sorted({c for known in gathered for c in known[2]})
+    position = {c: i for i, c in enumerate(classes)}
+    rows = torch.tensor([position[c] for c in origin.classes], dtype=torch.int64)
 
     def summed(tensor: Tensor) -> Tensor:
         tensor = tensor.to(device, copy=True).contiguous()
         dist.all_reduce(tensor, group=group)
         return tensor
 
-    width = state["width"]
-    counts = torch.zeros(len(classes), dtype=torch.int64, device=device)
-    sums = torch.zeros(len(classes), width, dtype=torch.float64, device=device)
-    counts[rows] = state["counts"].to(device)
-    sums[rows] = state["sums"].to(device)
-    nothing = torch.zeros(width, width, dtype=torch.float64, device=device)
-    prints = {h["backbone"] for h in headers if h["classes"]} or {h["backbone"] for h in headers}
+    def spread(own: Tensor) -> Tensor:
+        return own.new_zeros(len(classes), *own.shape[1:]).index_copy_(0, rows.to(own.device), own)
+
+    nothing = torch.zeros_like(state["pool"])
     return {
-        **own,
-        "backbone": None if None in prints else prints.pop(),
-        "batches": sum(h["batches"] for h in headers),
+        "width": origin.width,
+        "per_class": origin.per_class,
+        "backbone": backbone,
+        "batches": sum(known[1] for known in gathered),
         "classes": classes,
-        "counts": summed(counts),
-        "sums": summed(sums),
+        "counts": summed(spread(state["counts"])),
+        "sums": summed(spread(state["sums"])),
         "pool": summed(state["pool"]),
-        "balanced_pool": None if state["balanced_pool"] is None else summed(state["balanced_pool"]),
+        "balanced": None if state["balanced"] is None else summed(state["balanced"]),
+        "pooled": pooled,
         "apart": {
             str(c): summed(state["apart"].get(str(c), nothing))
-            for c in sorted({c for h in headers for c in h["apart"]})
+            for c in sorted(set(classes) - set(pooled))
         },
     }
-
-
-def _check(headers: list[dict[str, Any]]) -> None:
-    for name in ("width", "per_class"):
-        found = [h[name] for h in headers]
-        if len(set(found)) > 1:
-            raise ValueError(f"{name} differs between the processes: {found}")
-    prints = {h["backbone"] for h in headers if h["classes"]} - {None}
-    if len(prints) > 1:
-        raise ValueError(
-            "the processes hold statistics of features of different backbones; give each the "
-            "same parameters first"
-        )
-    if not headers[0]["per_class"]:
-        return
-    settled = {c for h in headers for c in h["classes"] if c not in h["apart"]}
-    twice = sorted(c for c in settled if sum(c in h["classes"] for h in headers) > 1)
-    if twice:
-        raise ValueError(
-            f"classes {twice[:8]} are settled on one process and known to another; settle after "
-            "all_reduce"
-        )
