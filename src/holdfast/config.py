@@ -13,6 +13,7 @@ from torch import nn
 from holdfast.data.catalog import Place, load
 from holdfast.data.shrink import shrunk
 from holdfast.data.split import Dataset
+from holdfast.data.standards import Standard, normalized
 from holdfast.methods.method import Method
 from holdfast.nets.learner import HeadKind, Learner, build_learner
 from holdfast.probes.probe import Probe
@@ -345,8 +346,9 @@ def _dataset(name: str) -> Callable[..., Dataset]:
         fraction: float | None = None,
         subset_seed: int = 0,
         shrink: int = 1,
+        normalize: Standard = "auto",
     ) -> Dataset:
-        whole = shrunk(load(name, source), shrink)
+        whole = normalized(shrunk(load(name, source), shrink), normalize)
         if per_class is None and fraction is None:
             return whole
         return whole.subset(per_class=per_class, fraction=fraction, seed=subset_seed)

@@ -9,5 +9,6 @@ from holdfast.data.sentences import sentence_encoder as sentence_encoder
 from holdfast.data.shrink import shrunk as shrunk
 from holdfast.data.split import Dataset as Dataset
 from holdfast.data.split import Split as Split
+from holdfast.data.standards import normalized as normalized
 from holdfast.data.stratify import stratified as stratified
 from holdfast.data.text import bag_of_words as bag_of_words
