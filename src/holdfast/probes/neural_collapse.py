@@ -128,7 +128,8 @@ class _Classes(NamedTuple):
     def variability(self) -> Tensor:
         """tr(Sigma_W Sigma_B^+) / C = sum_k u_k^T Sigma_W u_k / s_k^2 with M = U S V^T.
 
-        No (d, d) matrix is made: `within` holds the deviations of a class over sqrt(n_c), so that Sigma_W is its Gram / C.
+        No (d, d) matrix is made: `within` holds the deviations of a class over sqrt(n_c), so that
+        Sigma_W is its Gram matrix over C.
         """
         count = self.centred.shape[1]
         u, s, _ = torch.linalg.svd(self.centred, full_matrices=False)

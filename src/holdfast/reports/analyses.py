@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 
 from holdfast.reports.collapse import collapse_figure
 from holdfast.reports.gamma import Mark, gamma_figure
+from holdfast.reports.onset import onset_figure
 from holdfast.studies.analysis import Analysis
 from holdfast.studies.findings import Findings
+from holdfast.studies.good_start import StartAnalysis
 from holdfast.studies.richness.analysis import GammaAnalysis
 from holdfast.studies.richness.curves import GammaCurve
 
@@ -16,8 +18,20 @@ def analysis_figures(analysis: Analysis, findings: Findings) -> dict[str, Figure
     """The figures of an analysis, by a name for their files; none where it makes none."""
     if isinstance(analysis, GammaAnalysis):
         return _gamma_figures(analysis, findings)
+    if isinstance(analysis, StartAnalysis):
+        return _start_figures(analysis, findings)
     own = getattr(analysis, "figures", None)
     return {} if own is None else dict(own(findings))
+
+
+def _start_figures(analysis: StartAnalysis, findings: Findings) -> dict[str, Figure]:
+    """Of each condition loss and accuracy after the switch, if there are evaluations in common."""
+    figures = {}
+    for condition in analysis.conditions(findings):
+        courses = analysis.courses(condition)
+        if courses:
+            figures[f"onset {condition.label}".strip()] = onset_figure(courses, condition.label)
+    return figures
 
 
 def _gamma_figures(analysis: GammaAnalysis, findings: Findings) -> dict[str, Figure]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from holdfast.records.files import write_atomic
 from holdfast.records.intervals import UNKNOWN, Interval, mean_interval
+from holdfast.records.record import Record
 from holdfast.records.strict_json import loads, plain
 from holdfast.signatures import nearest
 from holdfast.studies.table import TIMES, Table, measured_names, read_table, write_table
@@ -42,6 +43,7 @@ class Findings:
         metrics: the ones to show; empty for accuracy and forgetting, or losses for regression.
         table: a row a run that has ended (see `holdfast.studies.table.row`).
         analysis: what the study's `Analysis` said of them; empty without one.
+        folder: of the study, where the runs lie; None of findings that are of none.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Findings:
     metrics: tuple[str, ...]
     table: Table
     analysis: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
     def values(self, cell: str, metric: str) -> dict[int, float]:
         """The known values of a metric in a cell, by seed.
@@ -99,6 +102,23 @@ class Findings:
             return dict.fromkeys(_STATUSES, 0)
         statuses = self.table["status"][self.table["cell"] == cell].tolist()
         return {status: statuses.count(status) for status in _STATUSES}
+
+    def record(self, cell: str, seed: int) -> Record | None:
+        """The record of a run; None of one that has failed, or has not ended.
+
+        Raises:
+            ValueError: there is no such cell, or the findings are of no folder.
+            FileNotFoundError: the folder lacks the run.
+        """
+        self._require("cell", cell, self.cells)
+        if self.folder is None:
+            raise ValueError("folder must be that of the study, where its runs lie; it is None")
+        if not self.table:
+            return None
+        chosen = (self.table["cell"] == cell) & (self.table["seed"] == seed)
+        ended = chosen & (self.table["status"] != "failed")
+        hashes = self.table["hash"][ended].tolist()
+        return Record.load(self.folder / "runs" / hashes[0]) if hashes else None
 
     def errors(self) -> dict[tuple[str, int], str]:
         """The error of each run that failed, by cell and seed."""
@@ -187,6 +207,7 @@ class Findings:
             tuple(found["metrics"]),
             read_table(Path(folder) / "table.parquet"),
             found.get("analysis", {}),
+            Path(folder),
         )
 
     def __str__(self) -> str:

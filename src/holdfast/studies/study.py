@@ -172,6 +172,7 @@ class Study:
                 seeds=seeds,
                 metrics=tuple(self.metrics),
                 table=table_of([known for known in rows if known is not None]),
+                folder=folder,
             )
             if findings.table:
                 findings.save(folder)
