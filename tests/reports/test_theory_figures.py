@@ -8,6 +8,7 @@ from holdfast.reports import forgetting_figure, overlay_figure, phase_figure
 from holdfast.theory import (
     Comparison,
     Phase,
+    UnstableRateWarning,
     compare,
     gaussian_tasks,
     phase_diagram,
@@ -49,6 +50,14 @@ def test_networks_that_diverged_are_left_out(compared, assert_readable):
     figure = overlay_figure(Comparison(compared.solution, (lost, *compared.finite[1:])))
     assert "N = 16" not in [text.get_text() for text in figure.legends[0].texts]
     assert_readable(figure)
+
+
+@pytest.mark.parametrize(("lr", "phi"), [(50.0, "linear"), (50.0, "tanh"), (4.0, "linear")])
+def test_where_all_diverged_what_is_left_is_drawn(lr, phi, assert_readable):
+    asked = problem(*gaussian_tasks(5, 20, 0.5), steps=60, gamma0=0.5, phi=phi, lr=lr)
+    told = {} if phi == "linear" else {"samples": 512, "groups": 2}
+    with pytest.warns(UnstableRateWarning):
+        assert_readable(overlay_figure(compare(asked, (8, 16), 2, **told)))
 
 
 def test_forgetting_is_a_line_of_the_theory_and_a_marker_a_width(assert_readable):

@@ -26,6 +26,8 @@ from holdfast.theory.phase import Phase
 from holdfast.theory.words import gamma0_words, shown
 
 _INK = "0.15"
+_ABOVE = 1e4
+"""Times the loss at the start, or gaps: what is larger has diverged and is not drawn."""
 _GAPS: dict[What, str] = {
     "losses": "loss curves (relative)",
     "features": "feature kernels (relative)",
@@ -64,9 +66,10 @@ def overlay_figure(comparison: Comparison) -> Figure:
 
 def _draw_losses(axes: Axes, comparison: Comparison, task: int) -> None:
     theory = comparison.solution.losses[:, task].cpu().numpy()
-    steps = np.arange(len(theory))
+    top = _ABOVE * theory[0]
+    theory, steps = _below(theory, top), np.arange(len(theory))
     for at, colour in zip(comparison.finite, colours(len(comparison.finite)), strict=True):
-        whole = at.losses[at.whole][:, :, task].numpy()
+        whole = _below(at.losses[at.whole][:, :, task].numpy(), top)
         if not len(whole):
             continue
         if at is comparison.finite[-1]:
@@ -76,7 +79,7 @@ def _draw_losses(axes: Axes, comparison: Comparison, task: int) -> None:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     width = comparison.finite[-1].width
-    reach = comparison.band[:, task].numpy() / width**0.5
+    reach = _below(comparison.band[:, task].numpy() / width**0.5, top)
     axes.fill_between(
         steps, (theory - reach).clip(low), theory + reach, color=_INK, alpha=0.15, linewidth=0,
         label=f"N^(-1/2) band at {width}",
@@ -90,9 +93,10 @@ def _draw_losses(axes: Axes, comparison: Comparison, task: int) -> None:
 def _draw_gaps(axes: Axes, comparison: Comparison, what: What) -> None:
     gaps, typical = comparison.gaps(what), comparison.gap(what)
     widths = np.array(list(gaps))
-    for width, own in gaps.items():
+    for width, all_gaps in gaps.items():
+        own = _below(all_gaps, _ABOVE)
         axes.plot(np.full(len(own), width), own, ".", color=PALETTE[0], markersize=2.5, alpha=0.5)
-    mean, low, high = np.array([typical[int(w)] for w in widths]).T
+    mean, low, high = _below(np.array([typical[int(w)] for w in widths]).T, _ABOVE)
     reach = np.nan_to_num([mean - low, high - mean]).clip(0)
     axes.errorbar(widths, mean, reach, fmt="o-", color=PALETTE[0], capsize=2, linewidth=1)
     known = np.flatnonzero(np.isfinite(mean))
@@ -102,7 +106,7 @@ def _draw_gaps(axes: Axes, comparison: Comparison, what: What) -> None:
         axes.plot(widths, law, color=_INK, linewidth=0.8, linestyle="--")
     if what == "losses" and comparison.theory_error:
         axes.axhline(comparison.theory_error, color="0.6", linewidth=0.8, linestyle=":")
-    axes.set(xscale="log", yscale="log")
+    axes.set(xscale="log", yscale="log", xlim=(widths[0] / 1.2, widths[-1] * 1.2))
     axes.xaxis.set(major_locator=FixedLocator(list(widths)), minor_locator=NullLocator())
     axes.set_xticks(widths, [str(w) for w in widths])
     tilt_labels(axes, room=40)
@@ -110,10 +114,17 @@ def _draw_gaps(axes: Axes, comparison: Comparison, what: What) -> None:
     axes.set_title(f"gap of {_GAPS[what]}\nN^{shown(comparison.slope(what))}", loc="left", size=8)
 
 
+def _below(values: Float[np.ndarray, "*any"], top: float) -> Float[np.ndarray, "*any"]:
+    """NaN where values are not finite or above the top."""
+    return np.where(np.nan_to_num(values, nan=np.inf) <= top, values, np.nan)
+
+
 def _plain_decades(axes: Axes) -> None:
     """Numbers for powers of ten, which mathematics would be needed to typeset; one at least."""
     low, high = axes.get_ylim()
-    if high < 10 * low:
+    if not 0 < low < high:  # nothing is drawn
+        axes.set_ylim(0.1, 10)
+    elif high < 10 * low:
         spread = np.sqrt(10 * low / high)
         axes.set_ylim(low / spread, high * spread)
     axes.yaxis.set(major_formatter=StrMethodFormatter("{x:g}"), minor_formatter=NullFormatter())

@@ -68,6 +68,10 @@ def test_what_cannot_be_drawn_is_refused():
         stream_points(stream, 0)
     with pytest.raises(ValueError, match=r"classes are \[0, 1\], of which task .* has none"):
         stream_points(stream, 6, [0, 1])
+    with pytest.raises(
+        ValueError, match=r"classes holds \[99\], which no task has; there are \[0, 1"
+    ):
+        stream_points(stream, 6, [0, 99])
     with pytest.raises(ValueError, match=r"samples must lie in 1 .. 12 in task"):
         stream_points(teacher_student(tasks=1, inputs=5, samples=12), 13)
     small = Dataset.from_arrays(torch.ones(4, 2), torch.arange(4) % 2, torch.ones(2, 2),

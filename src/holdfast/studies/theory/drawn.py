@@ -37,6 +37,10 @@ def stream_points(
             or classes that are not there.
     """
     inputs, targets = [], []
+    known = {label for task in stream for label in task.classes}
+    strange = sorted(set(classes or ()) - known)
+    if strange:
+        raise ValueError(f"classes holds {strange}, which no task has; there are {sorted(known)}")
     every = [label for task in stream for label in _classes(task, classes)]
     together = stream.scenario == "class_incremental"
     for task in stream:
