@@ -133,3 +133,19 @@ def test_kernels_are_compared_where_the_solution_keeps_them():
 def test_what_cannot_be_compared_is_refused(widths, seeds, message):
     with pytest.raises(ValueError, match=message):
         compare(asked(), widths, seeds)
+
+
+def test_networks_that_would_not_fit_are_refused_before_the_theory_is_solved(monkeypatch):
+    def solved(*args, **options):
+        raise AssertionError
+
+    monkeypatch.setitem(compare.__globals__, "solve", solved)
+    asked = problem(*gaussian_tasks(3, 10, 0.5), steps=3, gamma0=1.0, phi="linear")
+    with pytest.raises(ValueError, match=r"training at width 500 needs about .* for 2 seeds"):
+        compare(asked, (4, 500), 2, memory=100_000)
+
+
+def test_a_file_is_no_folder_of_a_comparison(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError, match="no folder of a comparison at"):
+        Comparison.load(tmp_path / "file")

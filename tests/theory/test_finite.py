@@ -190,7 +190,7 @@ def test_progress_is_told():
         (4, 0, {}, "seeds must be a positive number of seeds or a list of them, got 0"),
         (4, [0, -1], {}, r"seeds must be .* got \[0, -1\]"),
         (4, [1, 1], {}, r"seeds holds a seed twice: \[1, 1\]"),
-        (64, 9, {"memory": 2**18}, r"networks of width 64 needs about .* up to \d seeds would fit"),
+        (64, 9, {"memory": 2**18}, r"training at width 64 needs about .* up to \d seeds would fit"),
         (4, 2, {"kept": [17]}, "kept must be times from 0 to 16"),
     ],
 )

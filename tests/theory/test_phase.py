@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,6 +82,11 @@ def test_it_comes_back_from_its_file(diagram, tmp_path):
     solve(make(0.0, 0)).save(tmp_path / "solution")
     with pytest.raises(ValueError, match="holds no phase diagram"):
         Phase.load(tmp_path / "solution")
+
+
+def test_axes_may_be_arrays(diagram):
+    found = phase_diagram(make, torch.tensor([0.5]).double(), np.array([0.0, 0.9]), 2)
+    assert torch.equal(found.losses, diagram.losses[:, :, [1]])
 
 
 def test_sampled_cells_have_errors_and_cells_are_told_of():

@@ -10,7 +10,16 @@ import torch
 from theory_cases import drawn, two_tasks
 from torch import Tensor
 
-from holdfast.theory import Activation, Problem, Schedule, absolute_gamma0, problem
+from holdfast.theory import (
+    Activation,
+    Problem,
+    Schedule,
+    absolute_gamma0,
+    compare,
+    phase_diagram,
+    problem,
+    solve,
+)
 from holdfast.theory.activation import ACTIVATIONS, activation
 
 X = [drawn(0, 3, 4), drawn(1, 2, 4)]
@@ -67,6 +76,12 @@ def test_classes_are_made_one_hot() -> None:
     torch.testing.assert_close(own.losses(start), torch.full((2,), 3.0).double().log())
 
 
+def test_classes_given_as_distributions_in_integers() -> None:
+    rows = [torch.eye(3).long(), torch.eye(3).long()[:2]]
+    own = problem(X, rows, 3, gamma0=1.0, loss="cross_entropy")
+    assert own.targets.tolist() == torch.cat(rows).double().tolist()
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -96,7 +111,13 @@ def test_options_out_of_range(changed: dict[str, Any], message: str) -> None:
     ("x", "y", "message"),
     [
         (X, Y[:1], "inputs and targets need one entry a task, got 2 and 1"),
-        ([X[0], drawn(1, 2, 5)], Y, r"inputs\[1\] must be \(points, 4\), got \(2, 5\)"),
+        ([X[0], drawn(1, 2, 5)], Y, r"inputs\[1\] must be \(points, 4\), one .* got \(2, 5\)"),
+        ([X[0], X[1][:0]], [Y[0], Y[1][:0]], r"inputs\[1\] must be .* or more, got \(0, 4\)"),
+        ([drawn(0, 3, 2, 2), X[1]], Y, r"inputs\[0\] must be .* got \(3, 2, 2\); flatten images"),
+        ([X[0] / 0, X[1]], Y, r"inputs\[0\] holds values that are not finite"),
+        (X, [drawn(2, 3, 2), Y[1]], r"targets\[1\] has 1 outputs, targets\[0\] 2; all need"),
+        (X, [drawn(2, 3, 2, 2), Y[1]], r"targets\[0\] must be \(points,\) or \(points, outputs\)"),
+        ([], [], "inputs and targets need one entry a task, got 0 and 0"),
         (X, [Y[0], drawn(3, 3)], r"inputs\[1\] has 2 points, targets\[1\] has 3"),
         (X, [Y[0], Y[1] / 0], "targets holds values that are not finite"),
     ],
@@ -107,8 +128,60 @@ def test_data_that_disagree(x: list[Tensor], y: list[Tensor], message: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (X[0], Y[0], r"inputs must be a list of tensors, one a task, got Tensor of shape \(3, 4\)"),
+        (X, Y[0], "targets must be a list of tensors, one a task, got Tensor"),
+        ([X[0], X[1].numpy()], Y, r"inputs\[1\] must be a tensor, got ndarray; torch.as_tensor"),
+    ],
+)
+def test_data_of_another_kind(x: Any, y: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        problem(x, y, 3, gamma0=1.0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"gamma0": "1", "units": "base_64"}, "gamma0 must be a number, got '1'"),
+        ({"gamma0": True}, "gamma0 must be a number, got True"),
+        ({"readout_std": "a"}, "readout_std must be a number, got 'a'"),
+        ({"steps": "10"}, "steps must be a number, or a list of one a task, got '10'"),
+        ({"lr": [0.1, "a"]}, "lr must be a number, or a list of one a task, got"),
+    ],
+)
+def test_options_of_another_kind(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        asked(**changed)
+
+
+@pytest.mark.parametrize(
+    ("probes", "message"),
+    [
+        ((X[0], Y[0]), r"probes must be \(inputs, targets, heads\)"),
+        ((X[0], Y[0], 2), r"heads of probes must lie in 0 .. 1, got 2"),
+        ((X[0], Y[0], [0]), "probes need a head each, got 1 heads for 3 points"),
+        ((X[0], Y[1], 0), "inputs of probes has 3 points, targets of probes has 2"),
+    ],
+)
+def test_probes_that_are_none(probes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        asked(probes=probes, heads="per_task")
+
+
+def test_tasks_whose_kernel_is_beyond_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.theory.memory.available_memory", lambda device: 500)
+    with pytest.raises(ValueError, match=r"the kernel needs about .* up to 3 points would fit"):
+        asked()
+
+
+@pytest.mark.parametrize(
     ("targets", "message"),
     [
+        (
+            torch.tensor([0.0, 1, 2]),
+            r"must be classes in integers .*\[0\] is \(3,\) of torch.float32",
+        ),
         (torch.tensor([0, 1, -1]), "targets must be classes 0, 1, ..., got -1"),
         (torch.full((3, 2), 0.75), r"must be distributions .* with sum 1, got \[0.75"),
         (torch.tensor([[2.0, -1.0]] * 3), r"must be distributions .*, got \[2.0, -1.0\]"),
@@ -120,12 +193,29 @@ def test_targets_out_of_range_for_cross_entropy(targets: Tensor, message: str) -
         problem(X[:1], [targets], 3, gamma0=1.0, loss="cross_entropy")
 
 
+@pytest.mark.parametrize("least", [-0.5, -0.50449, -1.2345e-5])
+def test_a_kernel_is_mended_by_what_is_said(least: float) -> None:
+    own, basis = asked(), torch.linalg.qr(drawn(0, 5, 5)).Q
+    kernel = basis @ torch.diag(torch.tensor([1.0, 1, 1, 1, least]).double()) @ basis.T
+    kernel = (kernel + kernel.T) / 2
+    with pytest.raises(ValueError, match=f"its least eigenvalue is {least:.3g}") as error:
+        replace(own, kernel=kernel)
+    jitter = float(str(error.value).split("Adding ")[1].split()[0])
+    assert jitter < 1.02 * -least
+    replace(own, kernel=kernel + jitter * torch.eye(5))
+
+
 def test_kernels_that_are_none() -> None:
     own = asked()
     k = own.kernel.clone()
-    with pytest.raises(ValueError, match=r"least eigenvalue is -0.5.* Adding 0.5 to its diagonal"):
-        replace(own, kernel=torch.diag(torch.tensor([1.0, 1, 1, 1, -0.5]).double()))
-    replace(own, kernel=torch.diag(torch.tensor([1.5, 1.5, 1.5, 1.5, 0]).double()))
+    with pytest.raises(ValueError, match=r"kernel must be \(points, points\), got \(5, 4\)"):
+        replace(own, kernel=k[:, :4])
+    with pytest.raises(TypeError, match=r"kernel must be float32 or float64, got torch.float16"):
+        own.to(torch.float16)
+    with pytest.raises(TypeError, match=r"targets is torch.float64, kernel torch.float32; give"):
+        replace(own, kernel=k.float())
+    with pytest.raises(ValueError, match=r"targets must be \(points, outputs\), got \(5,\)"):
+        replace(own, targets=own.targets.flatten())
     k[0, 1] += 0.1
     with pytest.raises(ValueError, match=r"kernel must be symmetric; it differs .* by up to 0.1"):
         replace(own, kernel=k)
@@ -134,7 +224,7 @@ def test_kernels_that_are_none() -> None:
         replace(own, kernel=k)
 
 
-@pytest.mark.parametrize("name", ["targets", "task", "head"])
+@pytest.mark.parametrize("name", ["targets", "task", "head", "inputs"])
 def test_points_that_differ_in_number(name: str) -> None:
     own = asked()
     with pytest.raises(ValueError, match=f"{name} has 4 points, kernel has 5"):
@@ -201,9 +291,24 @@ def test_activations_without_a_derivative() -> None:
         activation(lambda h: h.abs().sqrt())
     with pytest.raises(TypeError, match="activation must be a name or a function, got 3"):
         activation(3)
+    with pytest.raises(ValueError, match="activation sin: the derivative given is not that of the"):
+        activation((torch.sin, torch.sin))
+    with pytest.raises(ValueError, match="activation <lambda> must act entry by entry"):
+        activation(lambda h: torch.softmax(h, -1))
 
 
 def test_another_precision() -> None:
     own = two_tasks(probes=(drawn(4, 2, 6), drawn(5, 2, 1), 0)).to(torch.float32)
     every = (own.kernel, own.targets, own.inputs, own.schedule.weights, own.schedule.lr)
     assert {t.dtype for t in every if t is not None} == {torch.float32}
+
+
+def test_one_number_in_place_of_a_list() -> None:
+    own: Any = asked(phi="linear")
+    one: Any = 0.5
+    with pytest.raises(TypeError, match=r"kept must be a number of times or a list .* got 0\.5"):
+        solve(own, kept=one)
+    with pytest.raises(ValueError, match=r"gamma0 must be a list of numbers, got 0\.5"):
+        phase_diagram(lambda s, seed: own, one, [0.0])
+    with pytest.raises(TypeError, match=r"widths must be a list of positive integers, got 0\.5"):
+        compare(own, one)

@@ -13,7 +13,16 @@ from theory_cases import VARIED, drawn, two_tasks
 from torch import Tensor
 
 from holdfast.probes import gram_cka
-from holdfast.theory import Problem, Schedule, Solution, closure, lazy, linear, solve
+from holdfast.theory import (
+    Problem,
+    Schedule,
+    Solution,
+    closure,
+    lazy,
+    linear,
+    phase_diagram,
+    solve,
+)
 from holdfast.theory.activation import activation
 
 EXACT = {"closure": closure, "linear": linear, "lazy": lazy}
@@ -114,6 +123,30 @@ def test_cka_is_that_of_the_features(task: int | None) -> None:
             assert float(similar[i, j]) == pytest.approx(gram_cka(*grams), abs=1e-12)
 
 
+def test_layers_tasks_and_places_that_are_not_there() -> None:
+    found = closure(two_tasks(), kept=[0, 12])
+    for layer in (0, 2):
+        with pytest.raises(ValueError, match=f"layer must lie in 1 .. 1, got {layer}"):
+            found.cka(layer)
+    for ask in (lambda: found.cka(1, 2), lambda: found.instantaneous_forgetting(2, 0)):
+        with pytest.raises(ValueError, match=r"task must lie in 0 .. 1, got 2"):
+            ask()
+    with pytest.raises(ValueError, match=r"kept must be a place among the 2 times .* got 2"):
+        found.instantaneous_forgetting(0, 2)
+
+
+def test_it_is_told_in_a_table() -> None:
+    found = solve(two_tasks(phi="relu"), samples=256, groups=2)
+    lines = str(found).splitlines()
+    assert lines[0].startswith("2 tasks of 3+3 points, 12 steps, depth 1, relu, gamma0 1 absolute")
+    assert lines[1].startswith("solved by particles: two layers")
+    assert lines[2].split() == ["end", "of", "task", "loss", "on", "0", "loss", "on", "1"]
+    assert lines[4].split()[1:] == [f"{loss:.4g}" for loss in found.loss_matrix[1].tolist()]
+    assert lines[5].split()[1:] == [f"{lost:.4g}" for lost in found.forgetting.tolist()]
+    assert lines[6].strip().startswith("standard error")
+    assert "standard error" not in str(closure(two_tasks()))
+
+
 def test_gradients_that_were_not_asked_for() -> None:
     found = replace(closure(two_tasks()), gradients=None)
     with pytest.raises(ValueError, match="solver closure gives no gradient kernels"):
@@ -170,6 +203,9 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other")
     with pytest.raises(ValueError, match="its format is None, expected 'holdfast-theory-1'"):
         Solution.load(tmp_path / "other")
+    phase_diagram(lambda s, seed: two_tasks(), [1.0], [0.0]).save(tmp_path / "phase")
+    with pytest.raises(ValueError, match="phase holds no solution"):
+        Solution.load(tmp_path / "phase")
     closure(two_tasks()).save(tmp_path / "whole")
     (tmp_path / "cut").write_bytes((tmp_path / "whole").read_bytes()[:-8])
     with pytest.raises(ValueError, match="is truncated or no solution"):

@@ -8,6 +8,7 @@ from holdfast.theory.comparison import Comparison as Comparison
 from holdfast.theory.finite import Networks as Networks
 from holdfast.theory.finite import networks as networks
 from holdfast.theory.fixed_point import fixed_point as fixed_point
+from holdfast.theory.from_tasks import problem as problem
 from holdfast.theory.gaps import slope as slope
 from holdfast.theory.gaps import typical as typical
 from holdfast.theory.gaussian import gaussian_kernels as gaussian_kernels
@@ -22,7 +23,6 @@ from holdfast.theory.phase import phase_diagram as phase_diagram
 from holdfast.theory.problem import Problem as Problem
 from holdfast.theory.problem import absolute_gamma0 as absolute_gamma0
 from holdfast.theory.problem import base_width_gamma0 as base_width_gamma0
-from holdfast.theory.problem import problem as problem
 from holdfast.theory.schedule import Schedule as Schedule
 from holdfast.theory.solution import Solution as Solution
 from holdfast.theory.solve import solve as solve

@@ -77,8 +77,8 @@ def activation(given: Given) -> Activation:
             are then found by differentiation; a function with its derivative; or an `Activation`.
 
     Raises:
-        ValueError: an unknown name, or a function that torch cannot differentiate twice: give it
-            with its derivative.
+        ValueError: an unknown name; a function that torch cannot differentiate twice: give it
+            with its derivative; a derivative of something else.
         TypeError: something else.
     """
     if isinstance(given, Activation):
@@ -123,4 +123,14 @@ def _checked(made: Activation) -> Activation:
             ) from error
         if found.shape != probe.shape or not bool(torch.isfinite(found).all()):
             raise ValueError(f"activation {made.name}: its {what} at {probe.tolist()} is {found}")
+    if not torch.allclose(made.value(probe[:2]), made.value(probe)[:2]):
+        raise ValueError(f"activation {made.name} must act entry by entry")
+    # Away from where piecewise linear ones have their kinks.
+    h, step = probe + 0.123, 1e-5
+    slope, seen = made.slope(h), (made.value(h + step) - made.value(h - step)) / (2 * step)
+    if not torch.allclose(slope, seen, rtol=1e-4, atol=1e-6):
+        raise ValueError(
+            f"activation {made.name}: the derivative given is not that of the function; at "
+            f"{h.tolist()} it is {slope.tolist()}, by differences {seen.tolist()}"
+        )
     return made

@@ -8,7 +8,7 @@ import torch
 from holdfast.seeds import derive
 from holdfast.theory.jackknife import jackknife
 from holdfast.theory.kept import kept_times
-from holdfast.theory.memory import kernel_bytes, require_memory
+from holdfast.theory.memory import FEWER_SAMPLES, kernel_bytes, require_memory
 from holdfast.theory.problem import Problem
 from holdfast.theory.solution import Progress, Solution
 from holdfast.theory.sweep import Swept, sweep
@@ -111,7 +111,9 @@ def causal(
         outputs = (groups + 1) * (problem.steps + 1) * rows * item
         return held + outputs + 3 * kernel_bytes(problem, len(times), points)
 
-    require_memory(bytes_of, problem.points, "points", "causal", memory, kernel.device)
+    require_memory(
+        bytes_of, problem.points, "points", "solver causal", memory, kernel.device, FEWER_SAMPLES
+    )
     done = iter(range(1, groups * problem.steps + 1))
 
     def tick() -> None:

@@ -56,7 +56,7 @@ def closure(
         outputs = (problem.steps + 1) * points * problem.outputs * item
         return held + outputs + kernel_bytes(problem, len(times), points)
 
-    require_memory(bytes_of, problem.points, "points", "closure", memory, kernel.device)
+    require_memory(bytes_of, problem.points, "points", "solver closure", memory, kernel.device)
     fields = torch.cat([lower_factor(kernel), kernel.new_zeros(problem.points, readouts)], 1)
     start = torch.cat(
         [

@@ -5,7 +5,7 @@ from typing import Any
 
 from holdfast.theory.at_width import AtWidth, at_width
 from holdfast.theory.comparison import Comparison
-from holdfast.theory.finite import seed_list
+from holdfast.theory.finite import require_room, seed_list
 from holdfast.theory.problem import Problem
 from holdfast.theory.solution import Progress
 from holdfast.theory.solve import solve
@@ -37,8 +37,9 @@ def compare(
     Raises:
         TypeError, ValueError: what cannot be solved or trained, before any work.
     """
-    asked = check_widths(widths)
-    seed_list(seeds)
+    asked, drawn = check_widths(widths), seed_list(seeds)
+    for width in asked:
+        require_room(problem, width, len(drawn), 1 + problem.tasks, memory)
     parts = len(asked) + 1
     solution = solve(problem, solver, memory=memory, **options)
     if progress is not None:
@@ -57,6 +58,8 @@ def check_widths(widths: Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: none, one twice, or one that is no positive integer.
     """
+    if not isinstance(widths, Sequence):
+        raise TypeError(f"widths must be a list of positive integers, got {widths!r}")
     if not widths or any(type(w) is not int or w < 1 for w in widths):
         raise ValueError(f"widths must be positive integers, got {list(widths)}")
     if len(set(widths)) < len(widths):

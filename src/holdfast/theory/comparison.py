@@ -145,6 +145,8 @@ class Comparison:
             ValueError: a file holds something else.
         """
         folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no folder of a comparison at {folder}")
         told = loads((folder / "comparison.json").read_text(encoding="utf-8"))
         if not isinstance(told, dict) or told.get("format") != _FORMAT:
             raise ValueError(f"{folder} holds no comparison: comparison.json says {told!r}")

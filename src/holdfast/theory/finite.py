@@ -115,12 +115,19 @@ def networks(
         raise ValueError(f"width must be a positive integer, got {width!r}")
     drawn = seed_list(seeds)
     times = kept_times(problem, 1 if kept is None else kept)
-    require_memory(
-        lambda count: count * _bytes(problem, width, len(times)),
-        len(drawn), "seeds", f"networks of width {width}", memory, problem.kernel.device,
-    )  # fmt: skip
+    require_room(problem, width, len(drawn), len(times), memory)
     made = train(problem, _draw(problem, width, drawn), times, centred, progress)
     return Networks(problem, width, drawn, centred, made.outputs, times, *made[1:])
+
+
+def require_room(
+    problem: Problem, width: int, seeds: int, times: int, memory: int | None = None
+) -> None:
+    """Refuse (`ValueError`) networks of a width that would not fit, kernels at some times too."""
+    require_memory(
+        lambda count: count * _bytes(problem, width, times),
+        seeds, "seeds", f"training at width {width}", memory, problem.kernel.device,
+    )  # fmt: skip
 
 
 def seed_list(seeds: int | Sequence[int]) -> tuple[int, ...]:

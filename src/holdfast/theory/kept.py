@@ -23,7 +23,7 @@ def kept_times(problem: Problem, kept: int | Sequence[int] | None = None) -> tup
     """
     last = problem.steps
     if kept is not None and not isinstance(kept, int):
-        times = list(kept)
+        times = list(kept) if isinstance(kept, Sequence) else []
         if not times or any(type(t) is not int for t in times):
             raise TypeError(f"kept must be a number of times or a list of times, got {kept!r}")
         if min(times) < 0 or max(times) > last:

@@ -77,7 +77,7 @@ def lazy(
         return entries * problem.kernel.element_size()
 
     like = problem.kernel
-    require_memory(bytes_of, problem.points, "points", "lazy", memory, like.device)
+    require_memory(bytes_of, problem.points, "points", "solver lazy", memory, like.device)
     kernel = initial_tangent_kernel(problem)
     outputs = like.new_zeros(problem.steps + 1, problem.points, problem.outputs)
     speed = torch.zeros_like(outputs[0])

@@ -64,7 +64,7 @@ def linear(
         outputs = (problem.steps + 1) * points * problem.outputs
         return (held + outputs) * item + kernel_bytes(problem, len(times), points)
 
-    require_memory(bytes_of, problem.points, "points", "linear", memory, kernel.device)
+    require_memory(bytes_of, problem.points, "points", "solver linear", memory, kernel.device)
     inputs, net = lower_factor(kernel), Explored(problem, tolerance)
     outputs = kernel.new_empty(problem.steps + 1, problem.points, problem.outputs)
     seen: list[list[Tensor]] = []

@@ -10,6 +10,11 @@ from holdfast.theory.problem import Problem
 
 _GIB = 2**30
 
+FEWER_SAMPLES = (
+    "Draw fewer samples, take fewer points, keep kernels at fewer times (kept), or use float32"
+)
+"""Advice where neurons are sampled."""
+
 
 def available_memory(device: torch.device | str = "cpu") -> int:
     """Bytes that a process may still take without harm: free or reclaimable, and within limits.
@@ -53,9 +58,10 @@ def require_memory(
     bytes_of: Callable[[int], int],
     size: int,
     unit: str,
-    solver: str,
+    what: str,
     memory: int | None = None,
     device: torch.device | str = "cpu",
+    remedy: str = "Take fewer, keep kernels at fewer times (kept), or use float32",
 ) -> None:
     """Refuse work that would not fit.
 
@@ -63,9 +69,10 @@ def require_memory(
         bytes_of: bytes needed for a size, rising with it.
         size: asked for.
         unit: what the size counts, as "points".
-        solver: its name.
+        what: needs it.
         memory: bytes allowed; what is available by default.
         device: on which.
+        remedy: advice.
 
     Raises:
         TypeError, ValueError: a `memory` that is no positive number of bytes.
@@ -85,9 +92,9 @@ def require_memory(
         low, high = (middle, high) if bytes_of(middle) <= allowed else (low, middle)
     fits = f"up to {low} {unit} would fit" if low else f"not even one of the {unit} would fit"
     raise ValueError(
-        f"solver {solver} needs about {_shown(needed)} for {size} {unit}, of which "
+        f"{what} needs about {_shown(needed)} for {size} {unit}, of which "
         f"{_shown(allowed)} {'are available' if memory is None else 'are allowed by memory'}; "
-        f"{fits}. Take fewer, keep kernels at fewer times (kept), or use float32"
+        f"{fits}. {remedy}"
     )
 
 

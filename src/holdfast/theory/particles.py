@@ -10,7 +10,7 @@ from torch import Tensor
 from holdfast.seeds import generator
 from holdfast.theory.jackknife import jackknife
 from holdfast.theory.kept import kept_times
-from holdfast.theory.memory import kernel_bytes, require_memory
+from holdfast.theory.memory import FEWER_SAMPLES, kernel_bytes, require_memory
 from holdfast.theory.problem import Problem
 from holdfast.theory.solution import Progress, Solution
 from holdfast.theory.square_root import lower_factor
@@ -83,7 +83,9 @@ def particles(
         outputs = groups * (problem.steps + 1) * points * problem.outputs * item
         return held + outputs + 2 * kernel_bytes(problem, len(times), points)
 
-    require_memory(bytes_of, problem.points, "points", "particles", memory, kernel.device)
+    require_memory(
+        bytes_of, problem.points, "points", "solver particles", memory, kernel.device, FEWER_SAMPLES
+    )
 
     def tick(group: int, done: int) -> None:
         if progress is not None:

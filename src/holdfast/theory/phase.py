@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from holdfast.theory.solve import solve
 from holdfast.theory.stored import read, write
 from holdfast.theory.words import aligned, shown
 
+Grid = Sequence[float] | np.ndarray | Tensor
 MakeProblem = Callable[[float, int], Problem]
 """Problem of a similarity and a seed of its data, of any gamma0."""
 
@@ -134,8 +136,8 @@ class Phase:
 
 def phase_diagram(
     make_problem: MakeProblem,
-    gamma0: Sequence[float],
-    similarity: Sequence[float],
+    gamma0: Grid,
+    similarity: Grid,
     seeds: int | Sequence[int] = 1,
     solver: str = "auto",
     *,
@@ -203,12 +205,13 @@ def as_phase(
     return Phase(tuple(gamma0), tuple(similarity), tuple(seeds), losses, error)
 
 
-def _axis(name: str, values: Sequence[float]) -> tuple[float, ...]:
-    if not values or any(not isinstance(v, int | float) for v in values):
-        raise ValueError(f"{name} must be a list of numbers, got {values!r}")
-    if len(set(values)) < len(values):
-        raise ValueError(f"{name} holds a value twice: {list(values)}")
-    return tuple(sorted(map(float, values)))
+def _axis(name: str, values: Grid) -> tuple[float, ...]:
+    given = values.tolist() if isinstance(values, np.ndarray | Tensor) else values
+    if not isinstance(given, Sequence) or not given or any(not isinstance(v, Real) for v in given):
+        raise ValueError(f"{name} must be a list of numbers, got {given!r}")
+    if len(set(given)) < len(given):
+        raise ValueError(f"{name} holds a value twice: {list(given)}")
+    return tuple(sorted(map(float, given)))
 
 
 def _vertex(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:

@@ -1,15 +1,15 @@
 """What is asked of the theory: tasks, network and training at infinite width."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from holdfast.theory.activation import Activation, Given, activation
+from holdfast.theory.activation import Activation, activation
 from holdfast.theory.schedule import Schedule
 
 Loss = Literal["mse", "cross_entropy"]
@@ -35,6 +35,17 @@ def base_width_gamma0(gamma0: float, base_width: int = BASE_WIDTH) -> float:
     return gamma0 * math.sqrt(base_width)
 
 
+def number(name: str, value: object) -> float:
+    """A number given as Python's or numpy's.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """A network of infinite width and the tasks it is trained on, one after the other.
@@ -58,7 +69,7 @@ class Problem:
         activation: phi.
         readout_std: of the raw readout weights at the start, sigma_w.
         loss: ``mse`` or ``cross_entropy``.
-        inputs: (P, D), where they are known: finite networks need them.
+        inputs: (P, D), where they are known; kept for you, for the kernel says all.
 
     Raises:
         TypeError, ValueError: naming the argument, its value and what is allowed.
@@ -77,20 +88,12 @@ class Problem:
     inputs: Float[Tensor, "points features"] | None = None
 
     def __post_init__(self) -> None:
-        points = len(self.kernel)
-        shapes = {"targets": self.targets, "task": self.task, "head": self.head}
-        for name, values in shapes.items():
-            if len(values) != points:
-                raise ValueError(f"{name} has {len(values)} points, kernel has {points}")
-        if self.schedule.weights.shape[1] != points:
-            raise ValueError(
-                f"schedule weighs {self.schedule.weights.shape[1]} points, kernel has {points}"
-            )
-        if not (isinstance(self.gamma0, int | float) and 0 < self.gamma0 < math.inf):
+        self._check_shapes()
+        if not 0 < number("gamma0", self.gamma0) < math.inf:
             raise ValueError(f"gamma0 must be positive and finite, got {self.gamma0!r}")
         if type(self.depth) is not int or self.depth < 1:
             raise ValueError(f"depth must be a positive integer, got {self.depth!r}")
-        if not 0 <= self.readout_std < math.inf:
+        if not 0 <= number("readout_std", self.readout_std) < math.inf:
             raise ValueError(f"readout_std must be 0 or more, got {self.readout_std!r}")
         if self.loss not in get_args(Loss):
             raise ValueError(f"loss must be one of {get_args(Loss)}, got {self.loss!r}")
@@ -162,6 +165,29 @@ class Problem:
             None if self.inputs is None else self.inputs.to(device, dtype),
         )  # fmt: skip
 
+    def _check_shapes(self) -> None:
+        kernel, schedule, points = self.kernel, self.schedule, len(self.kernel)
+        if kernel.shape != (points, points):
+            raise ValueError(f"kernel must be (points, points), got {tuple(kernel.shape)}")
+        if kernel.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"kernel must be float32 or float64, got {kernel.dtype}")
+        if self.targets.ndim != 2:
+            raise ValueError(f"targets must be (points, outputs), got {tuple(self.targets.shape)}")
+        real = {"targets": self.targets, "inputs": self.inputs}
+        for name, values in {**real, "task": self.task, "head": self.head}.items():
+            if values is not None and len(values) != points:
+                raise ValueError(f"{name} has {len(values)} points, kernel has {points}")
+        if schedule.weights.shape[1] != points:
+            raise ValueError(
+                f"schedule weighs {schedule.weights.shape[1]} points, kernel has {points}"
+            )
+        real |= {"schedule.weights": schedule.weights, "schedule.lr": schedule.lr}
+        for name, values in real.items():
+            if values is not None and values.dtype != kernel.dtype:
+                raise TypeError(
+                    f"{name} is {values.dtype}, kernel {kernel.dtype}; give all in one precision"
+                )
+
     def _check_kernel(self) -> None:
         k = self.kernel
         if not bool(torch.isfinite(k).all()):
@@ -177,7 +203,7 @@ class Problem:
         if least < -tolerance * max(scale, 1e-30):
             raise ValueError(
                 f"kernel must be positive semidefinite; its least eigenvalue is {least:.3g}. "
-                f"Adding {-least:.3g} to its diagonal would mend it"
+                f"Adding {-1.005 * least:.3g} to its diagonal would mend it"
             )
 
     def _check_tasks(self) -> None:
@@ -194,97 +220,6 @@ class Problem:
                 )
         if bool((self.schedule.weights[:, self.task == PROBE] != 0).any()):
             raise ValueError("schedule weighs probes (task -1), which are never trained on")
-
-
-def problem(
-    inputs: Sequence[Float[Tensor, "_ features"]],
-    targets: Sequence[Tensor],
-    steps: int | Sequence[int] = 200,
-    *,
-    lr: float | Sequence[float] = 0.1,
-    gamma0: float,
-    units: Literal["absolute", "base_64"] = "absolute",
-    depth: int = 1,
-    phi: Given = "relu",
-    readout_std: float = 1.0,
-    heads: Literal["single", "per_task"] = "single",
-    loss: Loss = "mse",
-    probes: tuple[Tensor, Tensor, Sequence[int] | int] | None = None,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    batch_size: int | None = None,
-    seed: int = 0,
-) -> Problem:
-    """A problem from the inputs and targets of tasks, each trained for some steps in turn.
-
-    Args:
-        inputs: (P_k, D) of each task.
-        targets: (P_k,) or (P_k, C) of each task; for cross-entropy also class labels (P_k,) int64,
-            0 .. C - 1 in each head.
-        steps: of each task.
-        lr: eta, of all steps or one a task.
-        gamma0: richness.
-        units: of `gamma0`: ``absolute``, gamma = gamma_0 sqrt(N), or ``base_64``, as the rest of
-            the library has it, an eighth.
-        depth: hidden layers.
-        phi: activation: a name (linear, relu, tanh, erf, gelu), or a function of torch operations,
-            alone or with its derivative.
-        readout_std: 0 or more.
-        heads: one readout for all tasks, or one a task.
-        loss: ``mse`` or ``cross_entropy``.
-        probes: (inputs, targets, heads) of points that are watched and never trained on.
-        momentum: of the gradient steps.
-        weight_decay: lambda (see `Schedule`).
-        batch_size: points of a step, drawn in epochs without replacement; all by default.
-        seed: of the batches.
-
-    Raises:
-        TypeError, ValueError: naming the argument, its value and what is allowed.
-    """
-    if units not in ("absolute", "base_64"):
-        raise ValueError(f"units must be 'absolute' or 'base_64', got {units!r}")
-    if not inputs or len(inputs) != len(targets):
-        raise ValueError(
-            f"inputs and targets need one entry a task, got {len(inputs)} and {len(targets)}"
-        )
-    if heads not in ("single", "per_task"):
-        raise ValueError(f"heads must be 'single' or 'per_task', got {heads!r}")
-    given = list(zip(inputs, targets, range(len(inputs)), strict=True))
-    head = torch.cat([torch.full((len(x),), k if heads == "per_task" else 0) for x, _, k in given])
-    task = torch.cat([torch.full((len(x),), k) for x, _, k in given])
-    every, wanted = list(inputs), list(targets)
-    if probes is not None:
-        x, y, which = probes
-        own = torch.full((len(x),), which) if isinstance(which, int) else torch.tensor(which)
-        every, wanted = [*every, x], [*wanted, y]
-        head = torch.cat([head, own])
-        task = torch.cat([task, torch.full((len(x),), PROBE)])
-    for k, (x, y) in enumerate(zip(every, wanted, strict=True)):
-        if x.ndim != 2 or x.shape[1] != every[0].shape[1]:
-            raise ValueError(
-                f"inputs[{k}] must be (points, {every[0].shape[-1]}), got {tuple(x.shape)}; "
-                "flatten images"
-            )
-        if len(x) != len(y):
-            raise ValueError(f"inputs[{k}] has {len(x)} points, targets[{k}] has {len(y)}")
-    x = torch.cat([x.double() for x in every])
-    y = _columns(wanted, loss)
-    counts = [len(x) for x in inputs]
-    schedule = Schedule.in_turn(counts, steps, lr, len(x), momentum, weight_decay, batch_size, seed)
-    absolute = gamma0 if units == "absolute" else absolute_gamma0(gamma0)
-    return Problem(
-        x @ x.T / x.shape[1], y, task, head, schedule, absolute, depth, activation(phi),
-        float(readout_std), loss, x,
-    )  # fmt: skip
-
-
-def _columns(targets: Sequence[Tensor], loss: Loss) -> Tensor:
-    if loss == "cross_entropy" and all(not y.is_floating_point() for y in targets):
-        labels = torch.cat([y.flatten() for y in targets])
-        if int(labels.min()) < 0:
-            raise ValueError(f"targets must be classes 0, 1, ..., got {int(labels.min())}")
-        return torch.nn.functional.one_hot(labels.long()).double()
-    return torch.cat([y.double().reshape(len(y), -1) for y in targets])
 
 
 def _check_distribution(targets: Tensor) -> None:

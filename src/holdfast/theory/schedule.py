@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -72,15 +74,9 @@ class Schedule:
             seed: of the batches.
 
         Raises:
-            ValueError: not one number of steps or rate a task, or sizes below 1.
+            TypeError, ValueError: not one number of steps or rate a task, or sizes below 1.
         """
-        each = [steps] * len(counts) if isinstance(steps, int) else list(steps)
-        rates = [float(lr)] * len(counts) if isinstance(lr, int | float) else list(lr)
-        for name, given in (("steps", each), ("lr", rates)):
-            if len(given) != len(counts):
-                raise ValueError(
-                    f"{name} has {len(given)} entries for {len(counts)} tasks; give one a task"
-                )
+        each, rates = _a_task("steps", steps, len(counts)), _a_task("lr", lr, len(counts))
         if any(type(n) is not int or n < 1 for n in each):
             raise ValueError(f"steps must be positive integers, got {steps!r}")
         if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
@@ -99,10 +95,22 @@ class Schedule:
                 row[first + batch] = 1 / len(batch)
                 rows.append(row)
             first += count
-        eta = torch.repeat_interleave(torch.tensor(rates, dtype=torch.float64), torch.tensor(each))
+        eta = torch.tensor([float(rate) for rate in rates], dtype=torch.float64)
+        eta = eta.repeat_interleave(torch.tensor(each))
         return cls(torch.stack(rows), eta, momentum, weight_decay)
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "Schedule":
         """The same in another precision or on another device."""
         moved = (self.weights.to(device, dtype), self.lr.to(device, dtype))
         return Schedule(*moved, self.momentum, self.weight_decay)
+
+
+def _a_task(name: str, given: Any, tasks: int) -> list[Any]:
+    """One number a task, of one or as many."""
+    if isinstance(given, Real):
+        return [given] * tasks
+    if not isinstance(given, Sequence) or any(not isinstance(value, Real) for value in given):
+        raise TypeError(f"{name} must be a number, or a list of one a task, got {given!r}")
+    if len(given) != tasks:
+        raise ValueError(f"{name} has {len(given)} entries for {tasks} tasks; give one a task")
+    return list(given)

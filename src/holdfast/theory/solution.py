@@ -12,6 +12,7 @@ from torch import Tensor
 from holdfast.theory.activation import Given
 from holdfast.theory.problem import Problem
 from holdfast.theory.stored import problem_of, problem_parts, read, write
+from holdfast.theory.words import aligned, problem_words
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and their number."""
@@ -102,14 +103,45 @@ class Solution:
         Graldi et al., 2025, eq. 12, with the weights of the step at that time: what the points at
         hand do to the loss of `task`. Positive is forgetting. At the end of training, that of the
         last step's points.
+
+        Args:
+            task: 0, 1, ...
+            kept: a place in `Solution.kept`.
+
+        Raises:
+            ValueError: no such task or place, or the solver gave no gradient kernels.
         """
+        own = self._own(task)
+        if not -len(self.kept) <= kept < len(self.kept):
+            raise ValueError(
+                f"kept must be a place among the {len(self.kept)} times that kernels are kept at, "
+                f"got {kept}"
+            )
         time = self.kept[kept]
         step = min(time, self.problem.steps - 1)
         schedule, error = self.problem.schedule, self.errors[time]
         pull = schedule.lr[step] * schedule.weights[step].unsqueeze(1) * error
         moved = (self.tangent_kernel(kept) @ pull.flatten()).view_as(error)
-        own = self.problem.of_task(task)
         return -float((error[own] * moved[own]).sum() / len(own))
+
+    def _own(self, task: int) -> Tensor:
+        if not 0 <= task < self.problem.tasks:
+            raise ValueError(f"task must lie in 0 .. {self.problem.tasks - 1}, got {task}")
+        return self.problem.of_task(task)
+
+    def text(self) -> str:
+        """What was asked, which solver answered, and the losses at the end of each task."""
+        rows = [["end of task", *(f"loss on {k}" for k in range(self.problem.tasks))]]
+        for k, losses in enumerate(self.loss_matrix.tolist()):
+            rows.append([str(k), *(f"{loss:.4g}" for loss in losses)])
+        rows.append(["forgetting", *(f"{lost:.4g}" for lost in self.forgetting.tolist())])
+        if self.loss_error is not None:
+            errors = self.loss_error[-1].tolist()
+            rows.append(["standard error", *(f"{error:.2g}" for error in errors)])
+        return "\n".join([problem_words(self.problem), f"solved by {self.solver}", aligned(rows)])
+
+    def __str__(self) -> str:
+        return self.text()
 
     def save(self, path: str | Path) -> None:
         """Write problem and solution to a file, which is whole or as it was before.
@@ -146,6 +178,8 @@ class Solution:
             ValueError: it is truncated or no solution, or its activation is missing or another.
         """
         tensors, header = read(path)
+        if "solver" not in header:
+            raise ValueError(f"{path} holds no solution")
         responses = {
             name.removeprefix(_RESPONSE): values
             for name, values in tensors.items()
@@ -163,8 +197,13 @@ class Solution:
         Args:
             layer: 1 .. L.
             task: whose points; all by default.
+
+        Raises:
+            ValueError: no such layer or task.
         """
-        rows = torch.arange(self.problem.points) if task is None else self.problem.of_task(task)
+        if not 1 <= layer <= self.problem.depth:
+            raise ValueError(f"layer must lie in 1 .. {self.problem.depth}, got {layer}")
+        rows = torch.arange(self.problem.points) if task is None else self._own(task)
         phi = self.features[layer - 1]
         grams = torch.stack([_centred(phi[r][rows][:, r][:, rows]) for r in range(len(self.kept))])
         flat = grams.flatten(1)

@@ -12,7 +12,8 @@ from holdfast.signatures import check_keys, typed_options
 from holdfast.streams.stream import Stream
 from holdfast.studies.theory.asked import Compared, Phased, grid, named_solver, section
 from holdfast.studies.theory.drawn import stream_points
-from holdfast.theory.problem import Loss, Problem, absolute_gamma0, problem
+from holdfast.theory.from_tasks import problem
+from holdfast.theory.problem import Loss, Problem, absolute_gamma0
 from holdfast.theory.tasks import gaussian_tasks
 
 Units = Literal["absolute", "base_64"]
