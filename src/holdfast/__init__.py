@@ -17,7 +17,7 @@ from holdfast.training.run import run
 
 if TYPE_CHECKING:
     from holdfast.config import resume, run_config
-    from holdfast.estimator import ContinualClassifier
+    from holdfast.estimator import ContinualClassifier, ContinualLinearClassifier
     from holdfast.studies.study import Study
     from holdfast.trained import load_learner
 
@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "ContinualClassifier": "holdfast.estimator",
+    "ContinualLinearClassifier": "holdfast.estimator",
     "Study": "holdfast.studies.study",
     "load_learner": "holdfast.trained",
     "resume": "holdfast.config",
@@ -34,6 +35,7 @@ _LAZY = {
 
 __all__ = [
     "ContinualClassifier",
+    "ContinualLinearClassifier",
     "Dataset",
     "GrowingHead",
     "Learner",

@@ -63,7 +63,7 @@ def test_a_file_is_cut_or_another_one(saved, tmp_path):
         with pytest.raises(ValueError, match="truncated or no checkpoint"):
             ContinualClassifier.load(saved)
     save_checkpoint(saved, {"learner": {"weight": torch.zeros(2)}})
-    with pytest.raises(ValueError, match="holds no classifier of this version"):
+    with pytest.raises(ValueError, match="holds no ContinualClassifier of this version"):
         ContinualClassifier.load(saved)
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         ContinualClassifier.load(tmp_path / "nothing")

@@ -1,1 +1,2 @@
 from holdfast.estimator.classifier import ContinualClassifier as ContinualClassifier
+from holdfast.estimator.linear import ContinualLinearClassifier as ContinualLinearClassifier

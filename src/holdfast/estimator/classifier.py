@@ -1,9 +1,9 @@
 """Continual learning by scikit-learn's protocol."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, no_type_check
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
+from holdfast.estimator.constructor import stores_anything
 from holdfast.estimator.learned import Learned
 from holdfast.estimator.parts import part
 from holdfast.estimator.progress import Parts
@@ -22,21 +23,13 @@ from holdfast.methods.method import Method
 from holdfast.starts.start import Start
 from holdfast.training.options import OptimizerName, Training
 
-Init = TypeVar("Init", bound=Callable[..., None])
 Schedule = Literal["constant", "cosine", "one_cycle"]
 
+_FORMAT = "holdfast-classifier-1"
 _TRAINING = (
     *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("clip", "device"),
 )
-
-
-def _stores_anything(init: Init) -> Init:
-    """Keep run-time type checkers off a constructor.
-
-    By scikit-learn's protocol it stores whatever it is given, and `fit` complains.
-    """
-    return no_type_check(init)
 
 
 class ContinualClassifier(ClassifierMixin, BaseEstimator):
@@ -96,7 +89,7 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
-    @_stores_anything
+    @stores_anything
     def __init__(
         self,
         method: str | Mapping[str, Any] | Method = "replay",
@@ -196,7 +189,8 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         shown = {"features": self.n_features_in_}
         if hasattr(self, "feature_names_in_"):
             shown["names"] = self.feature_names_in_.tolist()
-        write(Path(path), self.get_params(deep=False), {**shown, **self._learned.state_dict()})
+        params = self.get_params(deep=False)
+        write(Path(path), _FORMAT, params, {**shown, **self._learned.state_dict()})
 
     @classmethod
     def load(cls, path: str | Path, **params: Any) -> "ContinualClassifier":
@@ -214,7 +208,8 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
             ValueError: it is truncated, damaged or none that `save` wrote; it does not fit
                 `params`; or these lack an argument.
         """
-        arguments, state = read(Path(path), params, list(cls().get_params(deep=False)))
+        known = list(cls().get_params(deep=False))
+        arguments, state = read(Path(path), _FORMAT, cls.__name__, params, known)
         loaded = cls(**arguments)
         try:
             loaded.n_features_in_ = state["features"]

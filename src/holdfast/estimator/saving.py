@@ -9,11 +9,13 @@ import numpy as np
 from holdfast.config import PARTS, check_keys
 from holdfast.training.checkpoint import Tree, load_checkpoint, save_checkpoint
 
-FORMAT = "holdfast-classifier-1"
+_KINDS = ("net", "method", "start")
 
 
-def write(path: Path, params: Mapping[str, Any], state: Tree) -> None:
+def write(path: Path, form: str, params: Mapping[str, Any], state: Tree) -> None:
     """Write constructor arguments and a state; `path` holds all of it or what it held before.
+
+    `form` names the kind of classifier and the version of its files.
 
     Raises:
         OSError: it could not be written.
@@ -23,22 +25,24 @@ def write(path: Path, params: Mapping[str, Any], state: Tree) -> None:
     plain = {k: None if isinstance(v, np.random.RandomState) else v for k, v in plain.items()}
     kept = {name: value for name, value in plain.items() if _is_json(value)}
     objects = [name for name in plain if name not in kept]
-    save_checkpoint(path, {"classifier": FORMAT, "params": kept, "objects": objects, **state})
+    save_checkpoint(path, {"classifier": form, "params": kept, "objects": objects, **state})
 
 
-def read(path: Path, given: Mapping[str, Any], known: Sequence[str]) -> tuple[Tree, Tree]:
-    """Constructor arguments, those `given` before those of the file, and the state.
+def read(
+    path: Path, form: str, owner: str, given: Mapping[str, Any], known: Sequence[str]
+) -> tuple[Tree, Tree]:
+    """Constructor arguments of an `owner`, those `given` before those of the file, and the state.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is truncated, or none that `write` wrote; an argument is unknown, is
             missing, or names in the file a part that is not Holdfast's own.
     """
-    check_keys("ContinualClassifier", given, known)
+    check_keys(owner, given, known)
     state = load_checkpoint(path)
-    if state.get("classifier") != FORMAT:
+    if state.get("classifier") != form:
         raise ValueError(
-            f"{path} holds no classifier of this version: expected {FORMAT!r}, "
+            f"{path} holds no {owner} of this version: expected {form!r}, "
             f"found {state.get('classifier')!r}"
         )
     for name in state["objects"]:
@@ -48,7 +52,7 @@ def read(path: Path, given: Mapping[str, Any], known: Sequence[str]) -> tuple[Tr
                 f"load(path, {name}=...)"
             )
     params = {**state["params"], **given}
-    for kind in ("net", "method", "start"):
+    for kind in (kind for kind in _KINDS if kind in params):
         part = params[kind]
         name = part.get("name") if isinstance(part, dict) else part
         if kind not in given and name not in PARTS[kind]:

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from holdfast.estimator.temperature import expected_temperature, within
+from holdfast.seeds import generator
+from holdfast.starts import FeatureStatistics, Moments
+
+
+def two_classes(gap: float, share: float = 0.5) -> Moments:
+    """Unit Gaussians in the plane around +-gap / 2 on the first axis."""
+    means = torch.tensor([[-gap / 2, 0.0], [gap / 2, 0.0]], dtype=torch.float64)
+    p = torch.tensor([1 - share, share], dtype=torch.float64)
+    cross = torch.cat([means, torch.ones(2, 1)], 1) * p[:, None]
+    gram = cross.T @ (cross / p[:, None])
+    gram[:2, :2] += torch.eye(2)
+    return Moments(gram, cross, p, (0, 1), 1000)
+
+
+@pytest.mark.parametrize("gap", [0.5, 2.0])
+@pytest.mark.parametrize("slope", [0.1, 3.0])
+def test_two_gaussian_classes_have_a_logistic_posterior(gap, slope):
+    # log p(1|h) / p(0|h) = gap h_1, so scores +-slope h_1 / 2 need 1 / T = gap / slope.
+    rows = torch.tensor([[-slope / 2, 0.3, 0.0], [slope / 2, 0.3, 0.0]], dtype=torch.float64)
+    found = expected_temperature(rows, two_classes(gap), 0.0, generator(0, "test"))
+    assert found == pytest.approx(slope / gap, rel=0.1)
+
+
+def test_leverage_takes_scores_back_from_their_targets():
+    kappa, moments = 0.3, two_classes(1.0)
+    loo = torch.tensor([[-0.5, 0.1, 0.4], [0.5, 0.2, 0.6]], dtype=torch.float64)
+    # Own scores are (1 - kappa) loo + kappa y; rows cannot say so, but their sum over classes can.
+    plain = expected_temperature(loo, moments, 0.0, generator(0, "test"))
+    nearer = expected_temperature(loo, moments, kappa, generator(0, "test"))
+    assert nearer > plain
+
+
+def test_covariance_within_classes_is_the_mean_of_theirs():
+    draws = torch.Generator().manual_seed(0)
+    h, y = torch.randn(30, 3, generator=draws, dtype=torch.float64), torch.arange(30) % 4
+    for weighting in ("frequency", "balanced"):
+        moments = FeatureStatistics(3, per_class=True).update(h, y).moments(weighting=weighting)
+        covariances = [torch.cov(h[y == c].T, correction=0) for c in range(4)]
+        naive = sum(p * v for p, v in zip(moments.weights, covariances, strict=True))
+        torch.testing.assert_close(within(moments), naive, rtol=1e-10, atol=1e-12)
+
+
+def test_classes_of_a_sample_each_have_a_bounded_temperature():
+    h = torch.eye(3, dtype=torch.float64)
+    moments = FeatureStatistics(3).update(h, torch.arange(3)).moments()
+    rows = torch.cat([h, torch.zeros(3, 1)], 1)
+    assert expected_temperature(rows, moments, 0.0, generator(0, "test")) >= 1e-4
