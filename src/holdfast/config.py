@@ -11,6 +11,8 @@ from typing import Any, get_args
 from torch import nn
 
 from holdfast.data.catalog import Place, load
+from holdfast.data.encoded_dataset import encode_dataset
+from holdfast.data.encoding import FeatureEncoder
 from holdfast.data.shrink import shrunk
 from holdfast.data.split import Dataset
 from holdfast.data.standards import Standard, normalized
@@ -39,6 +41,9 @@ KEYS = (
 
 _GIVEN = {"stream": {"seed"}, "net": {"input_shape", "seed"}}
 """Arguments the run supplies. A `seed` may be set all the same, to hold a part fixed."""
+
+_INNER: dict[str, type] = {"dataset": Dataset, "net": nn.Module, "encoder": FeatureEncoder}
+"""Parts within parts, told by the annotation of the argument that takes them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +261,7 @@ def make_part(kind: str, part: str | Config, **given: Any) -> Any:
     """Make one part of a run.
 
     Args:
-        kind: ``dataset``, ``stream``, ``net``, ``method``, ``start`` or ``probe``.
+        kind: ``dataset``, ``encoder``, ``stream``, ``net``, ``method``, ``start`` or ``probe``.
         part: its short name or import path, or a mapping of that ``name`` and options.
         given: what a run supplies, such as ``input_shape`` and ``seed`` of a net; passed on where
             the part takes it.
@@ -282,18 +287,19 @@ def _sorted_options(
     kind: str, factory: Callable[..., Any], options: Config
 ) -> tuple[Config, Config, Config]:
     """The options a person sets on a part: its own, the parts in it, and a seed held fixed."""
-    kinds = _inner_parts(factory)
+    kinds, takes = _inner_parts(factory), inspect.signature(factory).parameters
     missing = [
-        key
-        for key in kinds
-        if key not in options
-        and inspect.signature(factory).parameters[key].default is inspect.Parameter.empty
+        key for key in kinds if key not in options and takes[key].default is inspect.Parameter.empty
     ]
-    inner = {key: options[key] for key in kinds if key in options}
+    inner = {
+        key: options[key]
+        for key in kinds
+        if key in options and not (options[key] is None and takes[key].default is None)
+    }
     for key in missing:
         if key != "dataset":
-            what = "datasets it is" if kinds[key] == "dataset" else "net it is"
-            raise ValueError(f"{kind} needs {key!r}: the {what} made of")
+            what = "datasets" if kinds[key] == "dataset" else kinds[key]
+            raise ValueError(f"{kind} needs {key!r}: the {what} it is made of")
         inner[key] = "digits"
     seed = options.get("seed")
     supplied = {}
@@ -301,7 +307,7 @@ def _sorted_options(
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise ValueError(f"{kind}.seed must be a non-negative integer, got {seed!r}")
         supplied["seed"] = seed
-    taken = {*inner, *(("seed",) if "seed" in _GIVEN.get(kind, ()) else ())}
+    taken = {*kinds, *(("seed",) if "seed" in _GIVEN.get(kind, ()) else ())}
     return {k: v for k, v in options.items() if k not in taken}, inner, supplied
 
 
@@ -311,7 +317,9 @@ def _left_out(kind: str, factory: Callable[..., Any]) -> frozenset[str]:
 
 def _named(kind: str, part: Any) -> tuple[str, Config]:
     if isinstance(part, str):
-        return part, {}
+        # no import path holds a slash: a folder, or OWNER/MODEL on the hub
+        is_model = kind == "encoder" and "/" in part
+        return ("sentences", {"model": part}) if is_model else (part, {})
     if isinstance(part, Mapping) and isinstance(part.get("name"), str):
         return part["name"], {k: v for k, v in part.items() if k != "name"}
     raise ValueError(f"{kind} must be a name or a mapping with a name and options, got {part!r}")
@@ -347,11 +355,13 @@ def _dataset(name: str) -> Callable[..., Dataset]:
         subset_seed: int = 0,
         shrink: int = 1,
         normalize: Standard = "auto",
+        encode: FeatureEncoder | None = None,
     ) -> Dataset:
-        whole = normalized(shrunk(load(name, source), shrink), normalize)
-        if per_class is None and fraction is None:
-            return whole
-        return whole.subset(per_class=per_class, fraction=fraction, seed=subset_seed)
+        reads = encode if encode is not None and encode.samples == "sentences" else None
+        data = normalized(shrunk(load(name, source, reads), shrink), normalize)
+        if per_class is not None or fraction is not None:
+            data = data.subset(per_class=per_class, fraction=fraction, seed=subset_seed)
+        return data if encode is None or encode is reads else encode_dataset(data, encode)
 
     return dataset
 
@@ -364,10 +374,10 @@ def _plain(value: Any) -> Any:
 
 
 def _inner_parts(factory: Callable[..., Any]) -> dict[str, str]:
-    """The parameters that take a `Dataset`, or several, or a net to be made part of another."""
+    """The parameters that take another part (or several), and the kind of each."""
     found = {}
     for name, hint in hints(factory).items():
-        for kind, made in (("dataset", Dataset), ("net", nn.Module)):
+        for kind, made in _INNER.items():
             if name != "return" and made in (hint, *get_args(hint)):
                 found[name] = kind
     return found

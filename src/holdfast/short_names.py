@@ -2,6 +2,12 @@
 
 PARTS: dict[str, dict[str, str]] = {
     "dataset": {},  # the names `holdfast.data.load` knows
+    "encoder": {  # of sentences or images, in a dataset
+        "minilm": "holdfast.data:minilm",
+        "sentences": "holdfast.data:sentence_encoder",
+        "images": "holdfast.data:image_encoder",
+        "timm": "holdfast.data:timm_encoder",
+    },
     "stream": {
         name: f"holdfast.streams:{name}"
         for name in (
@@ -11,7 +17,7 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "net": {
         name: f"holdfast.nets:{name}"
-        for name in ("mlp", "lenet", "alexnet", "resnet18", "residual", "cnn", "vit")
+        for name in ("mlp", "lenet", "alexnet", "resnet18", "residual", "cnn", "vit", "lora")
     },
     "method": {
         "finetune": "holdfast.methods:Finetune",
@@ -31,6 +37,9 @@ PARTS: dict[str, dict[str, str]] = {
         "neural_collapse": "holdfast.probes:NeuralCollapse",
         "classical_neural_collapse": "holdfast.probes:ClassicalNeuralCollapse",
     },
-    "analysis": {"richness": "holdfast.studies.richness:GammaAnalysis"},  # of a study
+    "analysis": {  # of a study
+        "richness": "holdfast.studies.richness:GammaAnalysis",
+        "good_start": "holdfast.studies.good_start:StartAnalysis",
+    },
 }  # fmt: skip
 """Short names of the parts, by kind; anything else is taken for an import path."""

@@ -2,7 +2,9 @@ from holdfast.data.catalog import Available as Available
 from holdfast.data.catalog import available as available
 from holdfast.data.catalog import load as load
 from holdfast.data.embedded import digits as digits
+from holdfast.data.encoded_dataset import encode_dataset as encode_dataset
 from holdfast.data.encoding import FeatureEncoder as FeatureEncoder
+from holdfast.data.image_encoders import image_encoder as image_encoder
 from holdfast.data.normalize import Normalize as Normalize
 from holdfast.data.sentences import minilm as minilm
 from holdfast.data.sentences import sentence_encoder as sentence_encoder
@@ -12,3 +14,4 @@ from holdfast.data.split import Split as Split
 from holdfast.data.standards import normalized as normalized
 from holdfast.data.stratify import stratified as stratified
 from holdfast.data.text import bag_of_words as bag_of_words
+from holdfast.data.timm_encoder import timm_encoder as timm_encoder

@@ -61,6 +61,10 @@ class Normalize:
         return x.to(torch.float32).sub_(mean).div_(std)
 
 
+AS_FLOATS = Normalize((0.0,), (1.0,))
+"""Values as they are, in float32: for what is kept in float16."""
+
+
 def _moments(values: Tensor) -> tuple[float, float]:
     """Mean and standard deviation (divisor n) in float64."""
     if values.dtype == torch.uint8:

@@ -1,5 +1,7 @@
 """Packages that Holdfast can do without: imported where they are used, or named with the remedy."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -25,3 +27,16 @@ def need(module: str, purpose: str, extra: str = "data") -> Any:
         raise ImportError(
             f'{purpose} needs the package {package!r}: pip install "holdfast[{extra}]"'
         ) from error
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without the bars that transformers draws, even into files, for what it reads."""
+    logs = need("transformers.utils.logging", "reading a model of transformers", "transformers")
+    shown = logs.is_progress_bar_enabled()
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logs.enable_progress_bar()

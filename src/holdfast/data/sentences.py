@@ -1,24 +1,33 @@
 """Sentences as vectors, through the models of sentence-transformers."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.data import digests, feature_cache, model_folders
 from holdfast.data.encoding import FeatureEncoder, Precision, evaluating
-from holdfast.data.optional import need
+from holdfast.data.optional import need, quiet_transformers
 
 _HUB = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@runtime_checkable
+class SentenceModel(Protocol):
+    """What is asked of a `SentenceTransformer`."""
+
+    tokenizer: Any
+
+    def encode(self, inputs: Any, **options: Any) -> Any:
+        """The features of sentences."""
+        ...
 
 
 class _Sentences:
     """A model of sentences that is read from its folder when it is first called."""
 
-    def __init__(self, source: Path | nn.Module, device: str | None, batch_size: int) -> None:
+    def __init__(self, source: Path | SentenceModel, device: str | None, batch_size: int) -> None:
         self._source, self._device, self._batch_size = source, device, batch_size
         self._model: Any = None if isinstance(source, Path) else source
 
@@ -50,7 +59,7 @@ class _Sentences:
 
 
 def sentence_encoder(
-    model: str | Path | nn.Module,
+    model: str | Path | SentenceModel,
     device: str | None = None,
     batch_size: int = 64,
     *,
@@ -87,13 +96,14 @@ def sentence_encoder(
         need("sentence_transformers", "encoding sentences", "text")
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-    if isinstance(model, nn.Module):
-        if not (hasattr(model, "encode") and hasattr(model, "tokenizer")):
+    source: Path | SentenceModel
+    if not isinstance(model, (str, Path)):
+        if not isinstance(model, SentenceModel):
             raise TypeError(
-                f"model must be a folder, a name on the hub or a SentenceTransformer; got "
+                "model must be a folder, a name on the hub or a SentenceTransformer; got "
                 f"{type(model).__name__}"
             )
-        source: Path | nn.Module = model
+        source = model
     else:
         source = model_folders.find(model, revision)
         if not (source / "config.json").is_file() and not (source / "modules.json").is_file():
@@ -148,22 +158,9 @@ def minilm(
 def _read(folder: str, device: str | None) -> Any:
     package = need("sentence_transformers", "encoding sentences", "text")
     try:
-        with _quiet():
+        with quiet_transformers():
             return package.SentenceTransformer(folder, device=device, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"{folder} holds no model that sentence-transformers can read: {error}"
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the bars of transformers, which it draws for every file it reads."""
-    logs = need("transformers.utils.logging", "encoding sentences", "text")
-    shown = logs.is_progress_bar_enabled()
-    logs.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logs.enable_progress_bar()

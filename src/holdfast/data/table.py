@@ -10,7 +10,7 @@ from torch import Tensor
 
 from holdfast.data import images, text
 from holdfast.data.known import Layout
-from holdfast.data.normalize import Normalize
+from holdfast.data.normalize import AS_FLOATS, Normalize
 from holdfast.data.optional import need
 from holdfast.data.parts import Parts
 
@@ -52,7 +52,8 @@ def read(tables: Mapping[str, Table], layout: Layout, encode: text.Encoder | Non
     if layout.drawings:
         x, y = _pool(tables, kept, layout, x, y)
     is_image = x["train"].dtype == torch.uint8 and x["train"].ndim == 4
-    normalize = Normalize.of(x["train"]) if is_image else None
+    halved = AS_FLOATS if x["train"].dtype == torch.float16 else None
+    normalize = Normalize.of(x["train"]) if is_image else halved
     return Parts(x, y, names, groups, group_names, normalize)
 
 
