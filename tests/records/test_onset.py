@@ -60,9 +60,9 @@ def test_area_by_hand() -> None:
     assert found.area_above() == pytest.approx(4 * (2.5 + 0.5) / 2 + 6 * 0.5 / 2)
     assert found.area_above(level=0.0) == pytest.approx(4 * (3 + 1) / 2 + 6 * 1.5 / 2)
     # At 7, halfway from .5 to 0.
-    assert found.area_above(updates=7.0) == pytest.approx(4 * 3 / 2 + 3 * (0.5 + 0.25) / 2)
-    assert found.area_above(updates=2.0) == pytest.approx(2 * (2.5 + 1.5) / 2)
-    assert math.isnan(found.area_above(updates=11.0))
+    assert found.area_above(updates=7) == pytest.approx(4 * 3 / 2 + 3 * (0.5 + 0.25) / 2)
+    assert found.area_above(updates=2) == pytest.approx(2 * (2.5 + 1.5) / 2)
+    assert math.isnan(found.area_above(updates=11))
     # What lies below the final loss does not make up for what lies above.
     assert onset([0, 4, 8, 8], [2.0, 0.0, 1.0, 1.0]).area_above() == pytest.approx(2.0)
     assert math.isnan(onset([0, 4, 8], [2.0, NAN, 1.0]).area_above())
@@ -232,7 +232,7 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match=r"share must lie in \(0, 1\], got 0"):
         good.steps_to(0.0)
     with pytest.raises(ValueError, match="updates must be positive, got -1"):
-        good.area_above(updates=-1.0)
+        good.area_above(updates=-1)
     with pytest.raises(ValueError, match=r"steps must ascend from 0 or more, got \[5, 0\]"):
         onset([5, 0], [1.0, 0.5])
     with pytest.raises(ValueError, match="of one length, 1 or more; got 0, 0 and 0"):

@@ -75,7 +75,7 @@ class Onset:
         """
         return self.initial_loss / self.loss_before if self.loss_before > 0 else _NAN
 
-    def area_above(self, level: float | None = None, updates: float | None = None) -> float:
+    def area_above(self, level: float | None = None, updates: int | None = None) -> float:
         """Area between the loss and its final value, integral_0^K max(0, L(s) - level) ds.
 
         By trapezoids between evaluations, of the excess there; in units of loss x updates.
