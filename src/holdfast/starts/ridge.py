@@ -147,6 +147,39 @@ def solve_samples(
     return _ridge(weight, ridge, solved)
 
 
+def leverages(
+    moments: Moments,
+    ridge: float,
+    features: Float64[Tensor, "n d"],
+    *,
+    bias: BiasForm = "penalised",
+) -> Float64[Tensor, " n"]:
+    """h~^T (G + lambda I)^-1 h~ of features; times w_i, the leverage h_ii of a sample in the moments.
+
+    Without sample i, the others keeping their weights, its residual is (y_i - W h~_i)/(1 - h_ii).
+    With s and the matrix S of `solve_ridge`: s + (h - s mu)^T S^-1 (h - s mu).
+    """
+    check_ridge(ridge, bias)
+    second, mean = moments.gram[:-1, :-1], moments.gram[:-1, -1]
+    s = _share(ridge, bias)
+    solved = _factor(lambda used: _add_ridge(second - s * mean.outer(mean), used), ridge)
+    apart = torch.linalg.solve_triangular(solved.factor, (features - s * mean).T, upper=False)
+    return s + apart.square().sum(0)
+
+
+def solve_scatter(
+    scatter: Float64[Tensor, "d d"],
+    ridge: float,
+    means: Float64[Tensor, "classes d"],
+    priors: Float64[Tensor, " classes"],
+) -> Ridge:
+    """Rows S^-1 mu_c with biases -1/2 mu_c^T S^-1 mu_c + log p_c, for S = scatter + ridge I."""
+    solved = _factor(lambda used: _add_ridge(scatter, used), ridge)
+    rows = torch.cholesky_solve(means.T, solved.factor).T
+    bias = priors.log() - (rows * means).sum(1) / 2
+    return _ridge(torch.cat([rows, bias.unsqueeze(1)], 1), ridge, solved)
+
+
 def check_ridge(ridge: float, bias: str) -> None:
     """Refuse what no ridge regression has."""
     if not isfinite(ridge) or ridge < 0:
