@@ -1,7 +1,7 @@
 """Rows for new classes of a linear head, by the name of their start."""
 
 from collections.abc import Callable, Sequence
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,20 @@ from holdfast.starts.solved_rows import (
 )
 from holdfast.starts.statistics import FeatureStatistics
 
+RowStart = Literal[
+    "random",
+    "zeros",
+    "mean_of_old",
+    "class_mean",
+    "unit_class_mean",
+    "least_squares",
+    "least_squares_new",
+    "calibrated",
+    "least_squares_all_rows",
+    "lda",
+]
+STARTS: tuple[RowStart, ...] = get_args(RowStart)
+
 _BLIND: dict[str, Callable[[Wanted], Rows]] = {
     "random": random,
     "zeros": zeros,
@@ -36,7 +50,6 @@ _SEEING: dict[str, Callable[[Wanted], Rows]] = {
     "least_squares_all_rows": least_squares_all_rows,
     "lda": lda,
 }
-STARTS = (*_BLIND, *_SEEING)
 
 
 def new_rows(
@@ -45,7 +58,7 @@ def new_rows(
     old_classes: Sequence[int],
     new_classes: Sequence[int],
     *,
-    start: str = "calibrated",
+    start: RowStart = "calibrated",
     loss: Loss = "cross_entropy",
     ridge: float | Criterion = "gcv",
     weighting: Weighting | None = None,

@@ -154,7 +154,7 @@ def leverages(
     *,
     bias: BiasForm = "penalised",
 ) -> Float64[Tensor, " n"]:
-    """h~^T (G + lambda I)^-1 h~ of features; times w_i, the leverage h_ii of a sample in the moments.
+    """h~^T (G + lambda I)^-1 h~ of features: h_ii / w_i of a sample in the moments, its leverage.
 
     Without sample i, the others keeping their weights, its residual is (y_i - W h~_i)/(1 - h_ii).
     With s and the matrix S of `solve_ridge`: s + (h - s mu)^T S^-1 (h - s mu).
