@@ -78,7 +78,8 @@ def _check_finite(features: Tensor, number: int) -> None:
     low, high = (bound.item() for bound in features.aminmax())
     if math.isfinite(low) and math.isfinite(high) and max(-low, high) <= LARGEST:
         return
-    row, column = (~(features.abs() <= LARGEST)).nonzero()[0].tolist()
+    # In float64: as a float32 the bound itself would be infinite.
+    row, column = (~(features.double().abs() <= LARGEST)).nonzero()[0].tolist()
     raise ValueError(
         f"features of batch {number} hold {features[row, column].item()} at row {row}, column "
         f"{column} (counted from 0); they must be finite and within {LARGEST:g}. Nothing of this "

@@ -60,7 +60,7 @@ def mirrored(scatter: Tensor) -> Tensor:
     return scatter.triu() + scatter.triu(1).mT
 
 
-def augmented(scatter: Tensor, total: Tensor, count: float) -> Tensor:
+def augmented(scatter: Tensor, total: Tensor, count: int | float) -> Tensor:
     """Sum of [h, 1] [h, 1]^T from the sums of h h^T (its upper triangle), of h and of 1."""
     width = len(total)
     gram = scatter.new_empty(width + 1, width + 1)
