@@ -29,7 +29,12 @@ PARTS: dict[str, dict[str, str]] = {
         "lwf": "holdfast.methods:LwF",
         "agem": "holdfast.methods:AGEM",
     },
-    "start": {"carry_on": "holdfast.starts:CarryOn", "fresh": "holdfast.starts:Fresh"},
+    "start": {
+        "carry_on": "holdfast.starts:CarryOn",
+        "fresh": "holdfast.starts:Fresh",
+        "least_squares_head": "holdfast.starts:LeastSquaresHead",
+        "calibrated": "holdfast.starts:LeastSquaresHead",
+    },
     "probe": {
         "effective_rank": "holdfast.probes:EffectiveRank",
         "feature_movement": "holdfast.probes:FeatureMovement",

@@ -20,7 +20,7 @@ from holdfast.methods import AGEM, EWC, DERpp, Finetune, Joint, LwF, Method, Rep
 from holdfast.nets.learner import Learner
 from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
 from holdfast.records.record import Record
-from holdfast.starts import Fresh, Start
+from holdfast.starts import Fresh, LeastSquaresHead, Start
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
 
@@ -164,6 +164,22 @@ SETUPS: dict[str, Setup] = {
     ),
     "squared": Setup(training={"loss": "mse"}),
     "low_rank": Setup(METHODS["replay"], net="low_rank", training=ADAM),
+    **{
+        f"start_{name}": Setup(
+            METHODS[method],
+            f"{scenario}_incremental",
+            net=net,
+            start=lambda options=options: LeastSquaresHead(**options),
+            training={**ADAM, "freeze_backbone": freeze},
+        )
+        for name, method, scenario, net, options, freeze in (
+            ("joint", "joint", "class", "noisy", {}, "never"),
+            ("kept", "finetune", "class", "noisy", {"first": True}, "always"),
+            ("after", "derpp", "class", "plain", {"ridge": "loo"}, "after_first"),
+            ("sums", "replay", "class", "plain", {"weighting": "frequency"}, "never"),
+            ("heads", "finetune", "task", "plain", {"ridge": "held_out"}, "never"),
+        )
+    },
     "held_still": Setup(
         METHODS["replay"],
         net="noisy",

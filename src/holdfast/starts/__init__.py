@@ -5,6 +5,7 @@ from holdfast.starts.fingerprint import fingerprint as fingerprint
 from holdfast.starts.fresh import Fresh as Fresh
 from holdfast.starts.lda import lda_rows as lda_rows
 from holdfast.starts.lda import oas_shrinkage as oas_shrinkage
+from holdfast.starts.least_squares_head import LeastSquaresHead as LeastSquaresHead
 from holdfast.starts.moments import Moments as Moments
 from holdfast.starts.new_rows import STARTS as STARTS
 from holdfast.starts.new_rows import new_rows as new_rows

@@ -1,16 +1,15 @@
 """Accuracy and loss on every task the learner can predict, in as few passes as possible."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.data.split import Split
 from holdfast.nets.heads import GrowingHead, SharedHead
 from holdfast.nets.learner import Learner
+from holdfast.nets.modes import evaluation_mode, uses_batch_statistics
 from holdfast.streams.batches import transformed
 from holdfast.streams.context import Criterion
 from holdfast.streams.stream import Stream, Task
@@ -78,7 +77,7 @@ class Evaluator:
         alike = not learner.per_task and isinstance(learner.heads, (SharedHead, GrowingHead))
         passed = [i for i in known if self.twin[i] == i or not alike]
         with evaluation_mode(learner):
-            if self.fits and not learner.per_task and not _uses_batch_statistics(learner):
+            if self.fits and not learner.per_task and not uses_batch_statistics(learner):
                 self._together(learner, criterion, passed, scores)
             else:
                 for i in passed:
@@ -142,18 +141,6 @@ def _split(task: Task, which: str) -> Split:
     return task.validation
 
 
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """All of `module` in evaluation mode, and each part put back in the mode it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
 def _chunks(n: int, size: int) -> list[slice]:
     """Parts of at most `size`, of one size but for one: no last part is left with one sample,
     which has no statistics.
@@ -175,10 +162,3 @@ def _fill(scores: Scores, tasks: list[int], losses: Tensor, hits: Tensor, sizes:
     accuracy = torch.segment_reduce(hits.double(), "mean", lengths=lengths).tolist()
     for i, a, b in zip(tasks, accuracy, loss, strict=True):
         scores.accuracy[i], scores.loss[i] = a, b
-
-
-def _uses_batch_statistics(learner: Learner) -> bool:
-    return any(
-        isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is None
-        for m in learner.modules()
-    )

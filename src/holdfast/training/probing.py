@@ -8,11 +8,11 @@ from torch.optim import Optimizer
 
 from holdfast.data.split import Split
 from holdfast.nets.learner import Learner
+from holdfast.nets.modes import evaluation_mode
 from holdfast.probes.probe import Before, Phase, Probe, Stateful
 from holdfast.seeds import seeded
 from holdfast.streams.batches import Batch
 from holdfast.streams.stream import Stream
-from holdfast.training.evaluation import evaluation_mode
 from holdfast.training.options import Training
 
 PROBE_SAMPLES = 512
