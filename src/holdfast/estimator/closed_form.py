@@ -1,7 +1,7 @@
 """Rows of a linear classifier from the statistics of features alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,11 +11,12 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from holdfast.estimator.centring import Centring
-from holdfast.estimator.temperature import expected_temperature, within
+from holdfast.estimator.temperature import expected_temperature
 from holdfast.methods.arguments import check_choice, check_number
 from holdfast.seeds import generator
+from holdfast.starts.lda import within_scatter
 from holdfast.starts.moments import Moments, Weighting
-from holdfast.starts.ridge import Ridge, solve_ridge
+from holdfast.starts.ridge import Ridge, solve_ridge, solve_scatter
 from holdfast.starts.ridge_choice import choose_ridge
 from holdfast.starts.statistics import FeatureStatistics
 
@@ -81,15 +82,8 @@ def least_squares_rows(moments: Moments, ridge: float) -> Ridge:
 
 def gaussian_rows(moments: Moments, ridge: float) -> Ridge:
     """w_c = (Sigma_W + ridge I)^-1 mu_c and b_c = -mu_c . w_c / 2 + log p_c."""
-    p = moments.weights
-    means = moments.cross / p.unsqueeze(1)
-    gram = moments.gram.clone()
-    gram[:-1, :-1] = within(moments)
-    # The system of ridge without a bias, its right-hand sides the means.
-    solved = solve_ridge(replace(moments, gram=gram, cross=means), ridge, bias="none")
-    weight = solved.weight.clone()
-    weight[:, -1] = p.log() - (weight * means).sum(1) / 2
-    return replace(solved, weight=weight)
+    scatter, means = within_scatter(moments)
+    return solve_scatter(scatter, ridge, means, moments.weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from holdfast.starts.lda import within_scatter
 from holdfast.starts.moments import Moments
 from holdfast.starts.temperature import fit_scale
 
@@ -44,16 +45,11 @@ def expected_temperature(
     places = (torch.arange(count, dtype=torch.float64, device=device) + 0.5) / count
     y = torch.searchsorted(p.cumsum(0), places).clamp_(max=len(rows) - 1)
     noise = torch.randn(count, moments.width, generator=generator, dtype=torch.float64).to(device)
-    means = moments.cross / p.unsqueeze(1)
-    scores = (means @ rows.T)[y] + noise @ (rows[:, :-1] @ _root(within(moments))).T
+    scatter, means = within_scatter(moments)
+    scores = (means @ rows[:, :-1].T + rows[:, -1])[y]
+    scores += noise @ (rows[:, :-1] @ _root(scatter)).T
     scores[torch.arange(count, device=device), y] -= leverage
     return 1 / max(fit_scale(scores / (1 - leverage), y), _SMALLEST_SCALE)
-
-
-def within(moments: Moments) -> Float64[Tensor, "d d"]:
-    """Sigma_W = sum_c p_c Cov(h | c)."""
-    between = moments.cross.T @ (moments.cross / moments.weights.unsqueeze(1))
-    return (moments.gram - between)[:-1, :-1]
 
 
 def _root(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d d"]:
