@@ -63,6 +63,8 @@ def test_arguments():
         fixed_point(two_tasks(phi="tanh"), samples=256)
     with pytest.raises(ValueError, match="readout_std above 0"):
         fixed_point(two_tasks(phi="tanh", readout_std=0.0))
+    with pytest.raises(ValueError, match=r"solver fixed_point needs .*; up to 3 points would fit"):
+        fixed_point(two_tasks(points=8), memory=500_000)
 
 
 def without_lr(options):

@@ -62,6 +62,12 @@ def test_at_an_end_or_beside_what_diverged_it_is_a_value_of_the_grid(average, wh
     assert phase_of(average).optimum()[0].mean == pytest.approx(where)
 
 
+def test_what_diverged_is_told_in_few_digits():
+    assert phase_of([1.0, 3.21e60, math.nan]).text().splitlines()[6].split() == [
+        "0", "1.0000", "3.21e+60", "nan",
+    ]  # fmt: skip
+
+
 def test_where_all_diverged_there_is_none():
     assert math.isnan(phase_of([math.nan, math.nan]).optimum()[0].mean)
 

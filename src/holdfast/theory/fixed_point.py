@@ -10,6 +10,7 @@ from torch import Tensor
 from holdfast.seeds import derive
 from holdfast.theory.gaussian import initial_kernels, initial_tangent_kernel
 from holdfast.theory.kept import kept_times
+from holdfast.theory.memory import require_memory
 from holdfast.theory.problem import Problem
 from holdfast.theory.sampling import Draws
 from holdfast.theory.solution import Progress, Solution, head_mask
@@ -25,6 +26,7 @@ def fixed_point(
     tolerance: float = 1e-11,
     samples: int = 1024,
     seed: int = 0,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> Solution:
     """Solve the equations of `causal` as a fixed point, by Picard iteration with damping.
@@ -49,11 +51,12 @@ def fixed_point(
         samples: neurons a layer where the activation is not linear, a multiple of 4 and at least 4
             a point, output and time.
         seed: of the draws.
+        memory: bytes allowed; what is available by default.
         progress: called with the iterations done and their number.
 
     Raises:
-        ValueError: a damping outside (0, 1], too few samples, or a readout that starts at 0 in a
-            network that is not linear.
+        ValueError: a damping outside (0, 1], too few samples, a readout that starts at 0 in a
+            network that is not linear, or more memory needed than there is.
         ArithmeticError: the iteration diverged, or did not get there.
     """
     if not 0 < damping <= 1:
@@ -70,6 +73,18 @@ def fixed_point(
             "that are 0 at the start have a singular covariance; take solver 'causal'"
         )
     times = kept_times(problem, kept)
+    drawn = 0 if problem.activation.linear else samples
+
+    def bytes_of(points: int) -> int:
+        # As measured: what is held and what follows from it, and the fields that are drawn.
+        n = (problem.steps + 1) * points * problem.outputs
+        entries = n**2 * (24 * problem.depth + 12) + drawn * n * (2 * problem.depth + 5)
+        return entries * problem.kernel.element_size()
+
+    require_memory(
+        bytes_of, problem.points, "points", "solver fixed_point", memory, problem.kernel.device,
+        "Take fewer, or solver 'causal'",
+    )  # fmt: skip
     follow = _Linear(problem) if problem.activation.linear else _Sampled(problem, samples, seed)
     now = _start(problem)
     scale = float(problem.kernel.diagonal().max())

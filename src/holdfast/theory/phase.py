@@ -90,7 +90,7 @@ class Phase:
             ("average loss at the end", self.average_loss),
         ):
             rows = [
-                [f"{s:g}", *(f"{value:.4f}" for value in row)]
+                [f"{s:g}", *(_entry(value) for value in row)]
                 for s, row in zip(self.similarity, values.mean(0).tolist(), strict=True)
             ]
             lines += [f"{name} over absolute gamma0:", aligned([head, *rows]), ""]
@@ -203,6 +203,11 @@ def as_phase(
     shape = (len(seeds), len(similarity), len(gamma0), *every.shape[2:])
     losses, error = (every[:, i].reshape(shape) for i in (0, 1))
     return Phase(tuple(gamma0), tuple(similarity), tuple(seeds), losses, error)
+
+
+def _entry(value: float) -> str:
+    """Four places after the point, unless it has diverged."""
+    return f"{value:.3g}" if abs(value) >= 1e4 else f"{value:.4f}"
 
 
 def _axis(name: str, values: Grid) -> tuple[float, ...]:
