@@ -58,7 +58,10 @@ class ClassSums:
         self.make_room(classes)
         rows = self.rows(classes)
         self.counts[rows] += positions.bincount(minlength=len(classes))
-        add_rows(self.sums, rows[positions], features)
+        # Summed apart before they are added: less rounding where samples are many.
+        arrived = self._sums.new_zeros(len(classes), self._sums.shape[1])
+        add_rows(arrived, positions, features)
+        self.sums[rows] += arrived
 
     def add_sums(self, other: "ClassSums", classes: Sequence[int]) -> None:
         """Add the rows of some classes of the other."""

@@ -19,7 +19,9 @@ def add_products(scatter: Tensor, features: Tensor) -> None:
     """Add features^T features to `scatter`, in place: its upper triangle.
 
     The products of two floats of 24 bits are exact in float64, and so are those of 11 and 8 bits:
-    float32, float16 and bfloat16 features lose nothing, and only sums are rounded.
+    float32, float16 and bfloat16 features lose nothing, and only sums are rounded. Each chunk is
+    summed by itself before it is added, so that rounding grows with the number of chunks, not with
+    that of samples.
 
     Args:
         scatter: (d, d) float64; what it holds below the diagonal has no meaning (see `mirrored`).
@@ -30,7 +32,7 @@ def add_products(scatter: Tensor, features: Tensor) -> None:
     for some in features.split(rows):
         exact = some.to(scatter.device, torch.float64)
         for i in range(0, len(scatter), block):
-            scatter[i : i + block, i:].addmm_(exact[:, i : i + block].T, exact[:, i:])
+            scatter[i : i + block, i:] += exact[:, i : i + block].T @ exact[:, i:]
 
 
 def add_rows(sums: Tensor, positions: Tensor, features: Tensor) -> None:
