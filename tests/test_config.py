@@ -232,7 +232,7 @@ def test_a_dataset_class_is_not_taken_for_an_option() -> None:
     [
         (kind, name)
         for kind, names in PARTS.items()
-        if kind not in ("analysis", "encoder")  # the latter: tests/data/test_encoders_in_configs
+        if kind not in ("analysis", "encoder")  # encoders are parts of datasets
         for name in names
     ],
 )

@@ -378,6 +378,7 @@ def _inner_parts(factory: Callable[..., Any]) -> dict[str, str]:
     found = {}
     for name, hint in hints(factory).items():
         for kind, made in _INNER.items():
-            if name != "return" and made in (hint, *get_args(hint)):
+            # what may be text as well is an option, such as the name of a model
+            if name != "return" and made in (hint, *get_args(hint)) and str not in get_args(hint):
                 found[name] = kind
     return found

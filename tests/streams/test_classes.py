@@ -74,6 +74,17 @@ def test_domain_incremental_labels_are_the_index_within_the_task(make_dataset) -
             assert torch.equal(ours.x, theirs.x)
 
 
+def test_tasks_of_unequal_size(make_dataset) -> None:
+    dataset = make_dataset([3] * 6)
+    stream = split(dataset, [3, 1, 1])
+    assert [t.classes for t in stream] == [(0, 1, 2), (3,), (4,)]
+    shuffled = split(dataset, (4, 2), shuffle_classes=True, seed=3)
+    dealt = [c for t in split(dataset, 6, shuffle_classes=True, seed=3) for c in t.classes]
+    assert [t.classes for t in shuffled] == [tuple(dealt[:4]), tuple(dealt[4:])]
+    turned = split(dataset, [4, 2], order=[1, 0])
+    assert [t.classes for t in turned] == [(4, 5), (0, 1, 2, 3)]
+
+
 def test_validation_is_the_same_for_any_tasks(make_dataset) -> None:
     dataset = make_dataset([5] * 6)
     held = [
@@ -95,6 +106,15 @@ def test_tasks_share_the_normalisation(make_dataset) -> None:
         ({"tasks": 0}, "tasks must be a positive integer, got 0"),
         ({"classes_per_task": 0}, "classes_per_task must be a positive integer, got 0"),
         ({"tasks": 4, "scenario": "domain_incremental"}, "classes_per_task=1 leaves 2 out"),
+        (
+            {"tasks": [3, 0]},
+            "tasks must be a positive integer or hold positive integers alone, got 0",
+        ),
+        ({"tasks": []}, r"tasks=\[\] needs 0 classes in one task or more"),
+        ({"tasks": [5, 9]}, r"tasks=\[5, 9\] needs 14 classes"),
+        ({"tasks": [2, 2], "classes_per_task": 2}, "classes_per_task=2 must be left out"),
+        ({"tasks": [3, 2], "scenario": "domain_incremental"}, "tasks of equally many classes"),
+        ({"tasks": [2, 2], "order": [0, 1, 2]}, r"order must be a permutation of 0\.\.1"),
         ({"order": [0, 1]}, r"order must be a permutation of 0\.\.4"),
         ({"validation": 1.5}, "validation must be a fraction"),
     ],

@@ -132,11 +132,12 @@ class FeatureEncoder:
                 f"{where}: an encoder must return one vector a sample, ({len(batch)}, width); got "
                 f"shape {tuple(made.shape)}"
             )
-        features = made.detach().to(torch.float32)
+        features = made.detach().cpu()
         if self.unit_length:
-            # the norm of float32 vectors this short would be lost beside a larger eps
-            features = nn.functional.normalize(features, dim=1, eps=torch.finfo(torch.float32).tiny)
-        features = features.to("cpu", getattr(torch, self.precision))
+            features = features.double()  # in which no norm of floats under- or overflows
+            norms = features.norm(dim=1, keepdim=True)
+            features = features / norms.where(norms > 0, 1)
+        features = features.to(getattr(torch, self.precision))
         finite = torch.isfinite(features).all(dim=1)
         if not bool(finite.all()):
             beyond = " or beyond the range of float16" if self.precision == "float16" else ""

@@ -62,10 +62,11 @@ def remembered(
     keeps, out = True, None
     for number, (start, stop) in enumerate(chunks(n)):
         path = place / f"{number:06d}.safetensors"
-        chunk = _load(path, stop - start)
+        whose = f"{key} {start}..{stop}"
+        chunk = _load(path, whose)
         if chunk is None:
             chunk = make(start, stop).contiguous()
-            keeps = keeps and _save(path, chunk, about)
+            keeps = keeps and _save(path, chunk, whose, about)
         if out is None:
             out = chunk.new_empty(n, *chunk.shape[1:])
         out[start:stop] = chunk
@@ -74,12 +75,14 @@ def remembered(
     return out
 
 
-def _load(path: Path, rows: int) -> Tensor | None:
+def _load(path: Path, whose: str) -> Tensor | None:
     try:
         with safe_open(path, framework="pt") as opened:
             header = json.loads((opened.metadata() or {})["holdfast"])
             features: Tensor = opened.get_tensor("features")
-        if len(features) != rows or _checksum(features) != header["checksum"]:
+        if header["whose"] != whose:
+            raise ValueError(f"they are those of {header['whose']}")
+        if _checksum(features) != header["checksum"]:
             raise ValueError("the checksum is wrong")
         return features
     except FileNotFoundError:
@@ -89,9 +92,9 @@ def _load(path: Path, rows: int) -> Tensor | None:
         return None
 
 
-def _save(path: Path, features: Tensor, about: str) -> bool:
+def _save(path: Path, features: Tensor, whose: str, about: str) -> bool:
     """Whether they could be kept."""
-    header = {"about": about, "checksum": _checksum(features)}
+    header = {"about": about, "whose": whose, "checksum": _checksum(features)}
     aside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

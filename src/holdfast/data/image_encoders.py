@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.data import digests, model_folders
 from holdfast.data.encoding import FeatureEncoder, Precision, evaluating
-from holdfast.data.optional import need, quiet_transformers
+from holdfast.data.optional import check, need, quiet_transformers
 
 Output = Literal["auto", "pooled", "first", "mean"]
 
@@ -51,7 +51,7 @@ def image_encoder(
         ValueError: an argument is out of range, or the folder lacks a configuration of the model
             or of the image processor. When called: weights are missing, or images are no uint8.
     """
-    need("transformers", "encoding images", "transformers")
+    check("transformers", "encoding images", "transformers")
     if output not in get_args(Output):
         raise ValueError(f"output must be one of {get_args(Output)}, got {output!r}")
     folder = model_folders.find(model, revision, "transformers")

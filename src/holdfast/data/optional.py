@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -27,6 +28,16 @@ def need(module: str, purpose: str, extra: str = "data") -> Any:
         raise ImportError(
             f'{purpose} needs the package {package!r}: pip install "holdfast[{extra}]"'
         ) from error
+
+
+def check(package: str, purpose: str, extra: str = "data") -> None:
+    """Whether an optional package is there, without the time it takes to import it.
+
+    Raises:
+        ImportError: as `need`.
+    """
+    if find_spec(package) is None:
+        need(package, purpose, extra)
 
 
 @contextmanager

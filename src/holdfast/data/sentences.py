@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.data import digests, feature_cache, model_folders
 from holdfast.data.encoding import FeatureEncoder, Precision, evaluating
-from holdfast.data.optional import need, quiet_transformers
+from holdfast.data.optional import check, need, quiet_transformers
 
 _HUB = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -92,8 +92,7 @@ def sentence_encoder(
 
     Source: Reimers and Gurevych, 2019, "Sentence-BERT".
     """
-    if find_spec("sentence_transformers") is None:
-        need("sentence_transformers", "encoding sentences", "text")
+    check("sentence_transformers", "encoding sentences", "text")
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
     source: Path | SentenceModel
