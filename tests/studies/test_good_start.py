@@ -14,6 +14,7 @@ from holdfast.records.strict_json import dumps
 from holdfast.studies import Findings
 from holdfast.studies.axes import read_axes
 from holdfast.studies.good_start import Condition, StartAnalysis, measured, start_courses
+from holdfast.studies.good_start.text import condition_lines
 
 
 def condition(seeds: int = 3) -> Condition:
@@ -65,6 +66,26 @@ def test_speed_is_that_of_the_records() -> None:
     assert found["harmful"].speed[0.9].censored == 6
 
 
+def test_what_starts_told_is_gathered() -> None:
+    compared = condition(2)
+    for record, scale in zip(compared.arms["good"], (10.0, 14.0), strict=True):
+        for task in (0, 1, 2):
+            record.starts.append(
+                {
+                    "task": task, "step": 40 * task, "start": "calibrated", "ridge": 0.1,
+                    "scale": scale if task else 99.0, "condition": None, "notes": ["few samples"],
+                }
+            )  # fmt: skip
+    starts = measured(compared, "random", (0.95,))
+    assert starts["good"].fitted == {"scale": (12.0, 10.0, 14.0), "ridge": (0.1, 0.1, 0.1)}
+    assert starts["good"].notes == {"few samples": 4}
+    assert (starts["random"].fitted, starts["random"].notes) == ({}, {})
+    lines = condition_lines(starts, "random", 0.95, 1.0)
+    assert lines[-2:] == [
+        "good: scale 12 (10 to 14), ridge 0.1", "good: few samples (in 4 tasks)"
+    ]  # fmt: skip
+
+
 def test_every_part_is_in_the_result_and_said(tmp_path: Path) -> None:
     findings = start_study(tmp_path)
     result = json.loads(dumps(StartAnalysis()(findings)))
@@ -81,12 +102,13 @@ def test_every_part_is_in_the_result_and_said(tmp_path: Path) -> None:
     assert lines[0] == "3 starts, 3 seeds, the tasks after the first; sooner than random"
     assert "memory 100" in lines
     assert any(line.startswith("good") and " x [" in line for line in lines)
-    assert any("harmful: 6 of 6 tasks never reached 95 %" in line for line in lines)
-    assert "good: 6 of 6 tasks were at 95 % before the first update (counted as 1)" in lines
+    said = " ".join(line.strip() for line in lines)
+    assert "counted with their length: random 3 at 99 % (of 6); harmful 6 at 90 %, 6 at 95" in said
+    assert "tasks at 95 % before the first update, counted as 1: good 6 of 6" in lines
     warned = [line for line in lines if line.startswith("warning")]
     assert warned == [
-        "warning: harmful takes 80.0 points of accuracy from the old classes before the first "
-        "update, against random"
+        "warning: harmful takes 80.0 points from the accuracy on old classes before the first "
+        "update"
     ] * 2  # fmt: skip
     assert max(map(len, lines)) <= 132
     assert StartAnalysis(harm=0.9)(findings)["text"].count(warned[0]) == 0

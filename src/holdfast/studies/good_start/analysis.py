@@ -117,6 +117,8 @@ def _as_json(start: StartMeasures) -> dict[str, Any]:
         "runs": start.runs,
         "known": dict(start.known),
         **{name: value._asdict() for name, value in start.values.items()},
+        "fitted": {name: value._asdict() for name, value in start.fitted.items()},
+        "notes": dict(start.notes),
         "steps": {f"{level:g}": _speed(speed) for level, speed in start.speed.items()},
     }
 

@@ -1,5 +1,6 @@
 """What each start of a condition did, in numbers with intervals over seeds."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,12 +43,17 @@ class StartMeasures:
             against what the best start of the seed has at the end of each task.
         known: how many runs have a value, where that is fewer than `runs`.
         speed: against the baseline, by share of the best start's final accuracy.
+        fitted: median, least and largest ``scale``, ``ridge`` and ``condition`` that the start told
+            of (`Record.starts`), as far as it did.
+        notes: what it told besides, and of how many tasks.
     """
 
     runs: int
     values: Mapping[str, Interval]
     known: Mapping[str, int]
     speed: Mapping[float, SpeedUp]
+    fitted: Mapping[str, Interval]
+    notes: Mapping[str, int]
 
 
 def measured(
@@ -84,6 +90,7 @@ def measured(
             {name: _interval(column) for name, column in columns.items()},
             {name: count for name, count in known.items() if count < len(records)},
             {level: speeds[level][arm] for level in levels},
+            *_told(records, task),
         )
     return found
 
@@ -107,6 +114,26 @@ def _values(
     for gap in (stability_gap, plasticity_gap, continual_knowledge_gap):
         found[gap.__name__] = float("nan") if best is None else gap(record, best)
     return found
+
+
+def _told(
+    records: Sequence[Record], task: int | None
+) -> tuple[dict[str, Interval], dict[str, int]]:
+    """What the starts fitted, and their notes, over runs and the tasks looked at."""
+    entries = [
+        entry
+        for record in records
+        for entry in record.starts
+        if entry["task"] in tasks_looked_at(record, task)
+    ]
+    fitted = {}
+    for name in ("scale", "ridge", "condition"):
+        values = [entry[name] for entry in entries if entry.get(name) is not None]
+        if values:
+            middle = float(np.median(values))
+            fitted[name] = Interval(middle, float(min(values)), float(max(values)))
+    notes = Counter(note for entry in entries for note in entry.get("notes", ()))
+    return fitted, dict(notes.most_common())
 
 
 def _least_losses(condition: Condition, task: int | None) -> dict[int, Sequence[float]]:

@@ -1,6 +1,7 @@
 """The findings on starts as a person reads them."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 import numpy as np
 
@@ -8,6 +9,12 @@ from holdfast.records.intervals import Interval
 from holdfast.records.speed import SpeedUp
 from holdfast.studies.good_start.measures import StartMeasures
 from holdfast.studies.text import table_text
+
+_WIDTH = 110
+"""Letters in a line of notes."""
+
+_NOTES = 3
+"""Notes of a start that are shown; all are in the findings."""
 
 
 def condition_lines(
@@ -43,7 +50,12 @@ def condition_lines(
                 " ".join(_mean(v[gap]) for gap in gaps),
             ]
         )
-    notes = [*_bounds(starts, level), *_harms(starts, baseline, harm), *_lost(starts, level)]
+    notes = [
+        *_bounds(starts, level),
+        *_harms(starts, baseline, harm),
+        *_lost(starts, level),
+        *_told(starts),
+    ]
     return [*table_text(before).splitlines(), *table_text(after).splitlines(), *notes]
 
 
@@ -71,21 +83,26 @@ def _sooner(speed: SpeedUp) -> str:
 
 
 def _bounds(starts: Mapping[str, StartMeasures], level: float) -> list[str]:
-    lines = []
+    never = []
     for name, start in starts.items():
-        for share, speed in start.speed.items():
-            if speed.censored:
-                lines.append(
-                    f"{name}: {speed.censored} of {speed.cases} tasks never reached "
-                    f"{100 * share:.3g} % (> counts these with their whole length)"
-                )
-        if start.speed[level].immediate:
-            speed = start.speed[level]
-            lines.append(
-                f"{name}: {speed.immediate} of {speed.cases} tasks were at {100 * level:.3g} % "
-                "before the first update (counted as 1)"
-            )
-    return lines
+        of = [
+            f"{s.censored} at {100 * share:.3g} %" for share, s in start.speed.items() if s.censored
+        ]
+        if of:
+            never.append(f"{name} {', '.join(of)} (of {start.speed[level].cases})")
+    soon = [
+        f"{name} {start.speed[level].immediate} of {start.speed[level].cases}"
+        for name, start in starts.items()
+        if start.speed[level].immediate
+    ]
+    lines = []
+    if never:
+        lines.append(f"tasks that never came so far, counted with their length: {'; '.join(never)}")
+    if soon:
+        lines.append(
+            f"tasks at {100 * level:.3g} % before the first update, counted as 1: {'; '.join(soon)}"
+        )
+    return [line for text in lines for line in wrap(text, _WIDTH, subsequent_indent="  ")]
 
 
 def _harms(starts: Mapping[str, StartMeasures], baseline: str, harm: float) -> list[str]:
@@ -95,8 +112,8 @@ def _harms(starts: Mapping[str, StartMeasures], baseline: str, harm: float) -> l
         fallen = level - start.values["zero_step_accuracy_old"].mean
         if fallen > harm:
             lines.append(
-                f"warning: {name} takes {100 * fallen:.1f} points of accuracy from the old classes "
-                f"before the first update, against {baseline}"
+                f"warning: {name} takes {100 * fallen:.1f} points from the accuracy on old classes "
+                f"before the first update"
             )
     return lines
 
@@ -111,6 +128,26 @@ def _lost(starts: Mapping[str, StartMeasures], level: float) -> list[str]:
         if cut:
             lines.append(f"{name}: {cut} of {start.runs} runs did not come to their end")
     return lines
+
+
+def _told(starts: Mapping[str, StartMeasures]) -> list[str]:
+    """What the starts fitted, and what they noted most often."""
+    lines = []
+    for name, start in starts.items():
+        fitted = [f"{what} {_range(value)}" for what, value in start.fitted.items()]
+        if fitted:
+            lines.append(f"{name}: {', '.join(fitted)}")
+        shown = list(start.notes.items())[:_NOTES]
+        lines += [f"{name}: {note} (in {count} tasks)" for note, count in shown]
+        if len(start.notes) > _NOTES:
+            lines.append(f"{name}: and {len(start.notes) - _NOTES} other notes")
+    return lines
+
+
+def _range(value: Interval) -> str:
+    if value.low == value.high:
+        return f"{value.mean:.2g}"
+    return f"{value.mean:.2g} ({value.low:.2g} to {value.high:.2g})"
 
 
 def _mean(value: Interval) -> str:
