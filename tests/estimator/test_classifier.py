@@ -86,10 +86,11 @@ def test_named_classes_have_columns_before_samples_come():
         model.partial_fit(*chunk(1, 7), classes=[1, 2])
 
 
+@pytest.mark.parametrize("start", ["calibrated", "carry_on"])
 @pytest.mark.parametrize("method", METHODS)
-def test_training_is_that_of_run(method):
+def test_training_is_that_of_run(method, start):
     pairs = [chunk(0, 1), chunk(2, 3), chunk(4, 5)]
-    model = quick(method=method, standardize=False, random_state=7)
+    model = quick(method=method, start=start, standardize=False, random_state=7)
     tasks = []
     for i, (X, y) in enumerate(pairs):
         model.partial_fit(X, y)
@@ -100,11 +101,38 @@ def test_training_is_that_of_run(method):
     ), seed=7)  # fmt: skip
     training = Training(epochs=2, batch_size=8, optimizer="adam", lr=2e-3)
     made = holdfast.config.make_part("method", method)
-    record = holdfast.run(stream, learner, made, training, seed=7)
+    began = holdfast.config.make_part("start", start)
+    record = holdfast.run(stream, learner, made, training, start=began, seed=7)
     assert record.status == "complete"
     assert model.loss_curve_ == [entry["loss"] for entry in record.curve]
     for ours, theirs in zip(weights(model), learner.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_new_classes_begin_where_their_samples_say():
+    X, y = load_digits(return_X_y=True)
+    old, new = y < 5, y >= 5
+    model = ContinualClassifier(epochs=5, random_state=0).partial_fit(X[old], y[old])
+    assert model.growth_ is None
+    growth = model.set_params(epochs=1).partial_fit(X[new], y[new]).growth_
+    assert (growth["asked"], growth["start"]) == ("calibrated", "calibrated")
+    assert growth["after"]["all"]["loss"] < 0.4 * growth["before"]["all"]["loss"]
+    assert growth["after"]["new"]["accuracy"] > 0.5 > growth["before"]["new"]["accuracy"]
+    assert growth["after"]["old"]["accuracy"] > 0.9
+    assert model.partial_fit(X[new], y[new]).growth_["notes"] == ["the task brings no new class"]
+
+
+@pytest.mark.parametrize("method", ["finetune", "ewc"])
+def test_without_old_samples_the_start_says_what_it_did(method):
+    model = quick(method=method).partial_fit(*chunk(0, 1)).partial_fit(*chunk(2, 3))
+    assert model.growth_["start"] == "calibrated"  # statistics of the first chunk are fresh
+    growth = model.partial_fit(*chunk(4)).growth_
+    assert any("of 2 of 4 old classes no sample is" in note for note in growth["notes"])
+
+
+def test_other_starts_have_nothing_to_tell():
+    model = quick(start="carry_on").partial_fit(*chunk(0, 1)).partial_fit(*chunk(2, 3))
+    assert model.growth_ is None
 
 
 def test_the_seed_decides_everything_and_no_other_draw():

@@ -28,6 +28,7 @@ def test_going_on_after_load_is_going_on(method, tmp_path):
     assert loaded.classes_.tolist() == model.classes_.tolist()
     X, _ = chunk("cat", "ant", seed=5)
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert loaded.growth_ == model.growth_
     for each in (model, loaded):
         each.partial_fit(*chunk("eel", "cat")).partial_fit(*chunk("bee"))
     assert same(model, loaded)

@@ -25,7 +25,7 @@ from holdfast.training.options import OptimizerName, Training
 
 Schedule = Literal["constant", "cosine", "one_cycle"]
 
-_FORMAT = "holdfast-classifier-1"
+_FORMAT = "holdfast-classifier-2"
 _TRAINING = (
     *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("clip", "device"),
@@ -48,7 +48,9 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
             is used.
         net: the backbone in the same forms (``mlp``, ``cnn``, ``resnet18`` ...), or a module
             (n, ...) -> (n, width), of which a copy is trained from the weights it has.
-        start: where training on a chunk begins, in the same forms (``carry_on``, ``fresh``).
+        start: where training on a chunk begins, in the same forms: ``calibrated`` sets the rows of
+            new classes by least squares in the scale of the old ones, see `LeastSquaresHead`;
+            ``carry_on`` leaves them random, ``fresh`` begins anew.
         epochs: passes over each chunk.
         batch_size: samples a step.
         optimizer: ``adam``, ``adamw`` or ``sgd``, begun anew with each chunk.
@@ -76,6 +78,9 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         feature_names_in_: names of the features, where the first X had them.
         n_tasks_: chunks learned.
         loss_curve_: mean training loss of each epoch, over all chunks.
+        growth_: what the start did before the last chunk, with loss and accuracy on old and new
+            classes before and after, and in ``notes`` what it did otherwise than asked; `None`
+            where it had nothing to do. See `LeastSquaresHead`.
         learner_: the `Learner`.
 
     >>> from sklearn.datasets import load_wine
@@ -94,7 +99,7 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         self,
         method: str | Mapping[str, Any] | Method = "replay",
         net: str | Mapping[str, Any] | nn.Module = "mlp",
-        start: str | Mapping[str, Any] | Start = "carry_on",
+        start: str | Mapping[str, Any] | Start = "calibrated",
         *,
         epochs: int = 30,
         batch_size: int = 32,
@@ -272,6 +277,7 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         self.learner_ = learned.progress.learner
         self.n_tasks_ = len(learned.progress.stream)
         self.loss_curve_ = list(learned.losses)
+        self.growth_ = learned.growth
 
     def _logits(self, X: Any) -> Float32[np.ndarray, "n classes"]:
         check_is_fitted(self)

@@ -34,12 +34,14 @@ class Learned:
         labels: met so far.
         progress: of the learner.
         losses: mean training loss of each epoch so far.
+        growth: what the start did before the last chunk; `None` where it had nothing to tell.
     """
 
     scaling: Scaling | None
     labels: Labels
     progress: Progress
     losses: tuple[float, ...] = ()
+    growth: dict[str, Any] | None = None
 
     @classmethod
     def nothing(cls, x: Rows, standardize: bool, make: MakeParts, seed: int) -> "Learned":
@@ -70,13 +72,14 @@ class Learned:
         split = Split(self._inputs(x), torch.from_numpy(labels.codes(y)))
         task = Task(f"chunk {len(self.progress.stream)}", train=split, test=split)
         try:
-            progress, losses = self.progress.after(task, len(labels), training)
+            progress, told = self.progress.after(task, len(labels), training)
         except Diverged as error:
             raise ValueError(
                 f"training diverged at step {error.step} ({error.reason}); lower lr from "
                 f"{training.lr} or set clip"
             ) from error
-        return Learned(self.scaling, labels, progress, (*self.losses, *losses))
+        losses = (*self.losses, *told.losses)
+        return Learned(self.scaling, labels, progress, losses, told.growth)
 
     @torch.no_grad()
     def logits(self, x: Rows) -> Float32[np.ndarray, "n classes"]:
@@ -110,6 +113,7 @@ class Learned:
             "labels": self.labels.state_dict(),
             "progress": self.progress.state_dict(),
             "losses": list(self.losses),
+            "growth": self.growth,
         }
 
     @classmethod
@@ -126,4 +130,5 @@ class Learned:
             Labels.restored(state["labels"]),
             Progress.restored(progress, parts, device),
             tuple(state["losses"]),
+            state["growth"],
         )

@@ -20,6 +20,18 @@ from holdfast.training.loop import Loop
 from holdfast.training.options import Training
 
 
+class Told(NamedTuple):
+    """What training on a task left to tell.
+
+    Args:
+        losses: mean training loss of each epoch.
+        growth: what the start did, in JSON values; `None` where it had nothing to tell.
+    """
+
+    losses: list[float]
+    growth: dict[str, Any] | None
+
+
 class Parts(NamedTuple):
     """What a learner is made of and trained by."""
 
@@ -63,7 +75,7 @@ class Progress:
         learner = Learner(parts.backbone, GrowingHead(width))
         return cls(learner, parts.method, parts.start, Arriving(), input_shape, draws, seed)
 
-    def after(self, task: Task, classes: int, training: Training) -> tuple["Progress", list[float]]:
+    def after(self, task: Task, classes: int, training: Training) -> tuple["Progress", Told]:
         """What becomes of it by one more task, trained as `holdfast.run` would.
 
         Args:
@@ -72,10 +84,10 @@ class Progress:
             training: of the task.
 
         Returns:
-            the progress after it, and the mean training loss of each epoch.
+            the progress after it, and what there is to tell.
 
         Raises:
-            ValueError: the method cannot serve the learner, the device is not there.
+            ValueError: the method or the start cannot serve the learner, the device is not there.
             Diverged: training left the finite numbers.
         """
         index = len(self.stream)
@@ -83,6 +95,7 @@ class Progress:
         stream = self.stream.joined_by(task)
         if index == 0:
             method.check(learner.to(training.place()), stream)
+            start.check(learner, stream)
         record = Record.empty([task.name], stream.scenario, self.seed)
         draws = torch.Generator()
         draws.set_state(self.draws)
@@ -101,7 +114,11 @@ class Progress:
             self, learner=learner, method=method, start=start, stream=stream,
             draws=draws.get_state(),
         )  # fmt: skip
-        return after, [entry["loss"] for entry in record.curve]
+        # Each task has a loop of its own, which begins at step 0.
+        growth = (
+            {k: v for k, v in record.starts[0].items() if k != "step"} if record.starts else None
+        )
+        return after, Told([entry["loss"] for entry in record.curve], growth)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and JSON values that `restored` makes the progress of."""
