@@ -18,6 +18,9 @@ from holdfast.training.run import run
 if TYPE_CHECKING:
     from holdfast.config import resume, run_config
     from holdfast.estimator import ContinualClassifier, ContinualLinearClassifier
+    from holdfast.starts.grow import grow_head
+    from holdfast.starts.grow_optimizer import grow_optimizer
+    from holdfast.starts.statistics import FeatureStatistics
     from holdfast.studies.study import Study
     from holdfast.trained import load_learner
 
@@ -26,7 +29,10 @@ __version__ = "0.1.0"
 _LAZY = {
     "ContinualClassifier": "holdfast.estimator",
     "ContinualLinearClassifier": "holdfast.estimator",
+    "FeatureStatistics": "holdfast.starts.statistics",
     "Study": "holdfast.studies.study",
+    "grow_head": "holdfast.starts.grow",
+    "grow_optimizer": "holdfast.starts.grow_optimizer",
     "load_learner": "holdfast.trained",
     "resume": "holdfast.config",
     "run_config": "holdfast.config",
@@ -37,6 +43,7 @@ __all__ = [
     "ContinualClassifier",
     "ContinualLinearClassifier",
     "Dataset",
+    "FeatureStatistics",
     "GrowingHead",
     "Learner",
     "Method",
@@ -52,6 +59,8 @@ __all__ = [
     "Training",
     "build_learner",
     "digits",
+    "grow_head",
+    "grow_optimizer",
     "load",
     "load_learner",
     "resume",
