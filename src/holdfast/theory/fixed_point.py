@@ -316,7 +316,7 @@ class _Sampled(_Equations):
 def _reach(problem: Problem) -> tuple[Tensor, Tensor]:
     """How much of the gradient of step s is in the weights at time t, and how much of the start."""
     schedule, steps = problem.schedule, problem.steps
-    place = torch.zeros(steps + 2, dtype=schedule.lr.dtype)
+    place = schedule.lr.new_zeros(steps + 2)
     place[-1] = 1
     speed, rows = torch.zeros_like(place), []
     for t in range(steps + 1):
