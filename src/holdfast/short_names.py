@@ -28,6 +28,7 @@ PARTS: dict[str, dict[str, str]] = {
         "ewc": "holdfast.methods:EWC",
         "lwf": "holdfast.methods:LwF",
         "agem": "holdfast.methods:AGEM",
+        "halrp": "holdfast.methods.halrp:HALRP",
     },
     "start": {
         "carry_on": "holdfast.starts:CarryOn",

@@ -16,6 +16,7 @@ class Method:
 
     Called for each task, in this order: the heads make room, the start prepares, `begin_task`;
     then for each batch `loss`, backward, `after_backward`, the optimizer's step, `after_step`;
+    after each epoch `after_epoch`,
     at the end `end_task`. The optimizer is built after `begin_task` over the parameters that
     require a gradient. A method knows nothing of the loop that calls it.
 
@@ -54,6 +55,15 @@ class Method:
 
     def after_step(self, learner: Learner, batch: Batch, context: Context) -> None:
         """May change the parameters, or remember the batch."""
+
+    def after_epoch(self, learner: Learner, context: Context, epoch: int) -> bool:
+        """After an epoch of the task, counted from 0; may change what is trained.
+
+        Returns:
+            whether it did, so that the optimizer is to be made anew over the parameters that
+            require a gradient now.
+        """
+        return False
 
     def end_task(self, learner: Learner, context: Context) -> None:
         """After training on a task."""

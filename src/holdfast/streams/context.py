@@ -6,6 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from holdfast.streams.batches import Batch, Source
 from holdfast.streams.stream import Stream, Task
@@ -22,8 +23,8 @@ class Criterion(Protocol):
         """The mean over samples, or one loss a sample."""
 
 
-def nothing() -> Batch | None:
-    """No sample is remembered."""
+def nothing() -> None:
+    """No sample is remembered, no optimizer made."""
     return None
 
 
@@ -45,6 +46,9 @@ class Context:
         remembered: gives the samples that the method keeps of earlier tasks now, in the learner's
             columns with the position of each one's task, or `None`; they are the method's own, to
             be read alone.
+        epochs: of training on each task.
+        optimizer: gives the optimizer of the task, for methods that change what it remembers of a
+            parameter; `None` before there is one.
     """
 
     index: int
@@ -57,6 +61,8 @@ class Context:
     seed: int
     loss: Loss = "cross_entropy"
     remembered: Callable[[], Batch | None] = nothing
+    epochs: int = 1
+    optimizer: Callable[[], Optimizer | None] = nothing
 
     @property
     def task(self) -> Task:

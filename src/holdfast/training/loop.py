@@ -154,6 +154,8 @@ class Loop:
             generator=self.draws,
             device=self.device,
             seed=self.seed,
+            epochs=self.training.epochs,
+            optimizer=lambda: self.optimizer,
         )
 
     def train_task(self) -> None:
@@ -274,6 +276,10 @@ class Loop:
         }
         self.record.curve.append(entry)
         self.announce("epoch", **entry)
+        if method.after_epoch(learner, context, self.epoch):
+            self.optimizer = None
+            self._new_optimizer(trainable(learner))
+            learner.train()
         self._new_epoch(self.epoch + 1, context)
 
     def _lr(self, step: int) -> float:

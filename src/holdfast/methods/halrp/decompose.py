@@ -1,0 +1,163 @@
+"""From a free weight to a scaled base and what is left of it."""
+
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from holdfast.methods.halrp.kinds import Shape
+
+Scaling = Literal["alternating", "one_pass", "official", "none"]
+"""How r and s are fitted: ``alternating`` least squares to convergence, ``one_pass`` of it (r, then
+s given r), ``official``: as the authors' code does by a mistake of broadcasting, ``none``: ones."""
+
+_FLOOR = 1e-20
+_EXACT = 1024
+"""Matrices whose smaller side is longer get a randomised decomposition."""
+
+
+def scaling_vectors(
+    free: Tensor,
+    base: Tensor,
+    shape: Shape,
+    method: Scaling = "alternating",
+    sweeps: int = 10,
+) -> tuple[Float[Tensor, " out"], Float[Tensor, " into"]]:
+    """The r and s that bring diag(r) W_0 diag(s) near to a free weight W.
+
+        r_o = <W[o], W_0[o] s> / |W_0[o] s|^2,      s_i = <W[:, i], r W_0[:, i]> / |r W_0[:, i]|^2
+
+    with inner products over the kernel window too; each is the least-squares optimum given the
+    other, so that the residual D obeys <D[:, i], r W_0[:, i]> = 0. Rows and columns of W_0 that
+    are 0 get 1. ``official`` reproduces the formula that the authors' code computes,
+    s_i = (sum r / sum r^2) <W_0[:, i], W[:, i]> / |W_0[:, i]|^2.
+
+    Args:
+        free: weight of one layer.
+        base: W_0.
+        shape: of the layer.
+        method: see `Scaling`.
+        sweeps: of ``alternating``, at most; it ends when nothing moves by 1e-8.
+
+    Returns:
+        r (out,) and s (into * groups,), in float64.
+
+    Raises:
+        ValueError: an unknown method.
+    """
+    if method not in get_args(Scaling):
+        raise ValueError(f"scaling must be one of {get_args(Scaling)}, got {method!r}")
+    groups, each = shape.groups, shape.out // shape.groups
+    w = free.detach().double().reshape(groups, each, shape.into, -1)
+    w0 = base.detach().double().reshape(groups, each, shape.into, -1)
+    cross, square = (w * w0).sum(3), (w0 * w0).sum(3)
+    r = torch.ones(groups, each, dtype=torch.float64, device=w.device)
+    s = torch.ones(groups, shape.into, dtype=torch.float64, device=w.device)
+    if method == "none":
+        return r.flatten(), s.flatten()
+    for _ in range(sweeps if method == "alternating" else 1):
+        before = r, s
+        r = _ratio(torch.einsum("goi,gi->go", cross, s), torch.einsum("goi,gi->go", square, s * s))
+        if method == "official":
+            share = r.sum(1, keepdim=True) / (r * r).sum(1, keepdim=True).clamp(min=_FLOOR)
+            s = share * _ratio(cross.sum(1), square.sum(1))
+            break
+        s = _ratio(torch.einsum("goi,go->gi", cross, r), torch.einsum("goi,go->gi", square, r * r))
+        moved = max((r - before[0]).abs().max().item(), (s - before[1]).abs().max().item())
+        if moved < 1e-8:
+            break
+    return r.flatten(), s.flatten()
+
+
+def _ratio(above: Tensor, below: Tensor) -> Tensor:
+    return torch.where(below > _FLOOR, above / below.clamp(min=_FLOOR), torch.ones_like(above))
+
+
+class Decomposition(NamedTuple):
+    """A free weight as diag(r) W_0 diag(s) + M, and M by its singular triplets.
+
+    Args:
+        r, s: see `scaling_vectors`.
+        left: (rows, k) singular vectors of M.
+        values: (k,) singular values, descending; all of M's, or its largest.
+        right: (k, columns).
+        mass: |M|_F^2, of all values whether they are among `values` or not.
+        lost: squared Frobenius norm of the part of the residual that the mode cannot hold (what
+            varies over the window under ``constant``).
+    """
+
+    r: Tensor
+    s: Tensor
+    left: Tensor
+    values: Tensor
+    right: Tensor
+    mass: float
+    lost: float
+
+
+def decompose(
+    free: Tensor,
+    base: Tensor,
+    shape: Shape,
+    scaling: Scaling = "alternating",
+    most: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Decomposition:
+    """The decomposition of one layer's free weight.
+
+    By the exact singular value decomposition where the smaller side of M has at most 1,024
+    entries, else by a randomised one (Halko, Martinsson, Tropp, 2011; two power iterations,
+    10 columns beside the `most` that are asked for).
+
+    Args:
+        free: weight of one layer.
+        base: W_0.
+        shape: of the layer.
+        scaling: method of `scaling_vectors`.
+        most: triplets that are wanted; all by default.
+        generator: of the randomised decomposition, on the CPU.
+    """
+    r, s = scaling_vectors(free, base, shape, scaling)
+    residual = free.detach().double() - shape.scaled(base.detach().double(), r, s)
+    matrix = shape.matrix(residual)
+    mass = matrix.square().sum().item()
+    lost = max(residual.square().sum().item() - shape.multiplicity * mass, 0.0)
+    side = min(matrix.shape)
+    wanted = side if most is None else min(most, side)
+    if side > _EXACT and wanted < side // 4:
+        left, values, right = _randomised(matrix, wanted, generator)
+    else:
+        left, values, right = _by_gram(matrix) if side < max(matrix.shape) else _svd(matrix)
+    return Decomposition(r, s, left, values, right, mass, lost)
+
+
+def _svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    return left, values, right
+
+
+def _by_gram(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Exact for all values above about 1e-8 of the largest: squares lose half of the digits."""
+    flipped = matrix.shape[0] > matrix.shape[1]
+    wide = matrix.T if flipped else matrix
+    squares, vectors = torch.linalg.eigh(wide @ wide.T)
+    squares, vectors = squares.flip(0).clamp(min=0), vectors.flip(1)
+    values = squares.sqrt()
+    floor = 1e-7 * values[:1].clamp(min=_FLOOR)
+    if (values < floor).any():
+        return _svd(matrix)
+    other = (vectors.T @ wide) / values[:, None]
+    return (other.T, values, vectors.T) if flipped else (vectors, values, other)
+
+
+def _randomised(
+    matrix: Tensor, wanted: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    q = min(wanted + 10, *matrix.shape)
+    sketch = torch.randn(matrix.shape[1], q, generator=generator, dtype=torch.float64)
+    basis = torch.linalg.qr(matrix @ sketch.to(matrix.device)).Q
+    for _ in range(2):
+        basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis).Q).Q
+    left, values, right = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
+    return (basis @ left)[:, :wanted], values[:wanted], right[:wanted]
