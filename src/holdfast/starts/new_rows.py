@@ -1,6 +1,7 @@
 """Rows for new classes of a linear head, by the name of their start."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -60,7 +61,7 @@ def new_rows(
     *,
     start: RowStart = "calibrated",
     loss: Loss = "cross_entropy",
-    ridge: float | Criterion = "gcv",
+    ridge: float | Criterion = "auto",
     weighting: Weighting | None = None,
     bias: bool = True,
     features: tuple[Float[Tensor, "n d"], Int[Tensor, " n"]] | None = None,
@@ -112,10 +113,14 @@ def new_rows(
         raise ValueError(f"start must be one of {STARTS}, got {start!r}")
     if loss not in get_args(Loss):
         raise ValueError(f"loss must be one of {get_args(Loss)}, got {loss!r}")
+    if weighting is not None and weighting not in get_args(Weighting):
+        raise ValueError(
+            f"weighting must be None or one of {get_args(Weighting)}, got {weighting!r}"
+        )
     if isinstance(ridge, str):
         if ridge not in get_args(Criterion):
             raise ValueError(f"ridge must be a number or one of {get_args(Criterion)}: {ridge!r}")
-        if ridge != "gcv" and features is None and start in _SEEING:
+        if ridge in ("loo", "held_out") and features is None and start in _SEEING:
             raise ValueError(f"ridge={ridge!r} needs features; give some, or take 'gcv'")
     else:
         check_ridge(ridge, "free")
@@ -142,7 +147,14 @@ def new_rows(
         shrinkage=shrinkage,
         generator=generator or seeded_generator(0, "new_rows"),
     )
-    return _at((_BLIND | _SEEING)[start](wanted), old.device)
+    rows = (_BLIND | _SEEING)[start](wanted)
+    few = wanted.few_samples() if start in _SEEING else []
+    return replace(
+        rows,
+        new=rows.new.to(old.device),
+        old=None if rows.old is None else rows.old.to(old.device),
+        notes=(*rows.notes, *few),
+    )
 
 
 def _check_classes(known: tuple[int, ...], fresh: tuple[int, ...], rows: int) -> None:
@@ -177,16 +189,3 @@ def _check_statistics(
             f"the statistics hold no samples of the new classes {list_few(empty)}; collect some, "
             f"or start with one of {tuple(_BLIND)}"
         )
-
-
-def _at(rows: Rows, device: torch.device) -> Rows:
-    """The same on the device of the head."""
-    return Rows(
-        rows.new.to(device),
-        None if rows.old is None else rows.old.to(device),
-        rows.start,
-        rows.scale,
-        rows.ridge,
-        rows.condition,
-        rows.notes,
-    )

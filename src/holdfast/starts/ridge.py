@@ -58,7 +58,8 @@ def solve_ridge(moments: Moments, ridge: float, *, bias: BiasForm = "penalised")
     optimum of any squared error; p is.
 
     By Cholesky factors. If the matrix is singular to working precision, the ridge is raised tenfold
-    until it is not, from at least the rounding error of the matrix, and `Ridge` says so.
+    until it is not, to at least a thousand times the rounding error of the matrix, and `Ridge` says
+    so.
 
     Args:
         moments: means over samples, `FeatureStatistics.moments`.
@@ -216,7 +217,8 @@ def _factor(system: Callable[[float], Tensor], ridge: float) -> _Factored:
         # A pivot within rounding of zero is noise: Cholesky passes such matrices by chance.
         if not failed.item() and bool(pivots.min() > rounding * pivots.max()):
             return _Factored(factor, matrix, used, escalations)
-        used = max(10 * used, rounding * float(matrix.diagonal().abs().max()))
+        # Rows are good to rounding times condition: leave them a few digits.
+        used = max(10 * used, 1000 * rounding * float(matrix.diagonal().abs().max()))
     raise ValueError(
         f"the Gram matrix is not positive definite, even with a ridge of {used / 10:.1e}; the "
         "features may all be zero, or the statistics damaged"

@@ -1,6 +1,7 @@
 """How strong the ridge should be."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,29 +11,30 @@ from torch import Tensor
 
 from holdfast.starts.moments import Moments
 from holdfast.starts.ridge import BiasForm
-from holdfast.starts.sample import Sample
+from holdfast.starts.sample import NotAmongError, Sample
 from holdfast.starts.spectrum import Spectrum
 from holdfast.starts.temperature import fit_scale
 
-Criterion = Literal["gcv", "loo", "held_out"]
+Criterion = Literal["auto", "gcv", "loo", "held_out"]
 Loss = Literal["cross_entropy", "mse"]
 Finish = Callable[[Tensor, Tensor], Tensor]
 
 DECADES = (-12, 1)
 PER_DECADE = 4
 REFINED = (1 / 4, 1 / 16)
+ALIKE = 1e-3
 
 
 @dataclass(frozen=True)
 class RidgeChoice:
-    """The ridge of least estimated error, and the curve it was the lowest point of.
+    """The ridge of least estimated error, and the curve it was chosen from.
 
     Args:
         ridge: lambda, on the scale of means.
-        criterion: what was estimated.
+        criterion: what was estimated, ``auto`` resolved.
         ridges: every lambda tried, ascending.
         values: the estimate at each.
-        at_edge: whether the lowest point is the first or the last of those tried.
+        at_edge: whether it is the first or the last of those tried.
     """
 
     ridge: float
@@ -44,7 +46,7 @@ class RidgeChoice:
 
 def choose_ridge(
     moments: Moments,
-    criterion: Criterion = "gcv",
+    criterion: Criterion = "auto",
     *,
     bias: BiasForm = "penalised",
     sample: Sample | None = None,
@@ -70,13 +72,17 @@ def choose_ridge(
     Leaving i out, the others keep their weights. ``held_out``: a part of each class of the sample
     is taken out of the moments, and the solution of the rest scored on it; by squared error, or by
     cross-entropy of what `finish` makes of the solution, since squared error does not know the
-    scale at which scores enter a softmax.
+    scale at which scores enter a softmax. Such scores are of few samples, and flat where the ridge
+    is too small to matter: the largest lambda within a thousandth of the lowest score is taken.
+
+    ``auto``: ``held_out`` where it is told what a solution becomes (`finish`), for cross-entropy,
+    and the sample has two of each class and can be taken out; ``gcv`` otherwise.
 
     Args:
         moments: means over samples.
-        criterion: ``gcv``, ``loo`` or ``held_out``.
+        criterion: ``auto``, ``gcv``, ``loo`` or ``held_out``.
         bias: the form of the bias that will be solved for.
-        sample: samples that are in the moments; needed but for ``gcv``.
+        sample: samples that are in the moments; ``loo`` and ``held_out`` need them.
         loss: what ``held_out`` scores.
         finish: for cross-entropy, from rows (C, d+1) and the Gram matrix of the rest to the rows
             whose logits are scored; `None`: the rows times the scale that suits the part held out.
@@ -92,24 +98,29 @@ def choose_ridge(
         raise ValueError(f"criterion must be one of {get_args(Criterion)}, got {criterion!r}")
     if loss not in get_args(Loss):
         raise ValueError(f"loss must be one of {get_args(Loss)}, got {loss!r}")
+    if criterion == "auto":
+        if finish is not None and loss == "cross_entropy" and sample is not None:
+            with suppress(NotAmongError):
+                if _covers(sample):
+                    return _by_held_out(moments, bias, sample, loss, finish, held_out, generator)
+        criterion = "gcv"
     if criterion == "gcv":
         spectrum = Spectrum.of(moments, bias)
-        error: Callable[[Tensor], Tensor] = spectrum.gcv
-    elif sample is None:
+        return _lowest(spectrum.gcv, spectrum, "gcv")
+    if sample is None:
         raise ValueError(
             f"the criterion {criterion!r} needs samples; give some of those in the moments, or "
             "choose by 'gcv'"
         )
-    elif criterion == "loo":
+    if criterion == "loo":
         spectrum = Spectrum.of(moments, bias)
-        error = _loo(spectrum, sample)
-    else:
-        kept, scored = sample.split(held_out, generator)
-        del kept
-        rest = scored.removed_from(moments)
-        spectrum = Spectrum.of(rest, bias)
-        error = _held_out(spectrum, rest, scored, loss, finish)
-    return _lowest(error, spectrum, criterion)
+        return _lowest(_loo(spectrum, sample), spectrum, "loo")
+    return _by_held_out(moments, bias, sample, loss, finish, held_out, generator)
+
+
+def _covers(sample: Sample) -> bool:
+    """Whether the sample has two of each class, one to stay and one to hold out."""
+    return bool(torch.bincount(sample.columns, minlength=sample.classes).min() >= 2)
 
 
 def _loo(spectrum: Spectrum, sample: Sample) -> Callable[[Tensor], Tensor]:
@@ -126,6 +137,21 @@ def _loo(spectrum: Spectrum, sample: Sample) -> Callable[[Tensor], Tensor]:
         return torch.stack(found)
 
     return errors
+
+
+def _by_held_out(
+    moments: Moments,
+    bias: BiasForm,
+    sample: Sample,
+    loss: Loss,
+    finish: Finish | None,
+    held_out: float,
+    generator: torch.Generator | None,
+) -> RidgeChoice:
+    _, scored = sample.split(held_out, generator)
+    rest = scored.removed_from(moments)
+    spectrum = Spectrum.of(rest, bias)
+    return _lowest(_held_out(spectrum, rest, scored, loss, finish), spectrum, "held_out")
 
 
 def _held_out(
@@ -167,6 +193,8 @@ def _lowest(
         values = torch.cat([values, error(largest.cpu() * 10**around).cpu()])
         order = places.argsort()
         places, values = places[order], values[order]
-    best = int(values.nan_to_num(nan=float("inf")).argmin())
+    best = int(values.argmin())
+    if criterion == "held_out":
+        best = int((values <= (1 + ALIKE) * values[best]).nonzero()[-1])
     ridges = largest.cpu() * 10**places
     return RidgeChoice(float(ridges[best]), criterion, ridges, values, best in (0, len(values) - 1))

@@ -99,7 +99,11 @@ class Wanted:
         return found if len(found.columns) else None
 
     def solve(self, moments: Moments, finish: Finish | None = None) -> tuple[Ridge, list[str]]:
-        """Least squares with the ridge given or chosen, and what there is to say about it."""
+        """Least squares with the ridge given or chosen, and what there is to say about it.
+
+        A ridge is chosen by squared error, or, where the head that comes of the solution is known,
+        by its cross-entropy.
+        """
         notes = []
         ridge = self.ridge
         if isinstance(ridge, str):
@@ -108,11 +112,16 @@ class Wanted:
                 ridge,
                 bias=self.bias,
                 sample=self.sample(moments),
-                loss=self.loss,
+                loss="mse" if finish is None else "cross_entropy",
                 finish=finish,
                 generator=self.generator,
             )
             ridge = choice.ridge
+            if self.ridge == "auto" and finish and self.features and choice.criterion == "gcv":
+                notes.append(
+                    "of the features given none can be held out (fewer than two of a class, or "
+                    "not among those of the statistics): ridge by generalised cross-validation"
+                )
             if choice.at_edge:
                 notes.append(f"the ridge chosen, {ridge:.1e}, is at the edge of those tried")
         solved = solve_ridge(moments, ridge, bias=self.bias)

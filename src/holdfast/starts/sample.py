@@ -11,6 +11,10 @@ from holdfast.starts.moments import Moments
 from holdfast.starts.statistics import FeatureStatistics
 
 
+class NotAmongError(ValueError):
+    """The samples cannot be among those of the moments."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """Features, the column of each one's class, and its weight in the moments.
@@ -93,7 +97,7 @@ class Sample:
         """Moments of the other samples, which keep their weights among each other.
 
         Raises:
-            ValueError: these samples cannot be in the moments.
+            NotAmongError: these samples cannot be in the moments.
         """
         left = 1 - float(self.weights.sum())
         inputs = torch.cat([self.features, torch.ones_like(self.features[:, :1])], 1)
@@ -102,7 +106,7 @@ class Sample:
         cross = moments.cross - self.targets().T @ weighted
         lowest = torch.linalg.eigvalsh(gram)[0]
         if left <= 0 or lowest < -1e-9 * moments.gram.diagonal().max():
-            raise ValueError(
+            raise NotAmongError(
                 "the samples are not among those of the moments: without them the Gram matrix has "
                 f"the eigenvalue {float(lowest):.1e}; features must be of the same net"
             )
