@@ -20,6 +20,7 @@ from small_runs import Setup
 from holdfast.methods import DERpp
 from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
 from holdfast.records.record import Record
+from holdfast.starts import LeastSquaresHead
 from holdfast.training.optimizers import build_optimizer
 from holdfast.training.options import Training
 
@@ -27,6 +28,7 @@ SETUP = Setup(
     lambda: DERpp(memory=20),
     net="noisy",
     training={"optimizer": "adam", "lr": 0.01, "reset_optimizer": False, "evaluate_every": 3},
+    start=LeastSquaresHead,
     probes=lambda: (EffectiveRank(), FeatureMovement(), TangentKernel(samples=4)),
     stream={"rows": 13, "fed": "own"},
 )
