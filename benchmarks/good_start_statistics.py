@@ -1,6 +1,6 @@
-"""Rate, rounding, memory and cost of the statistics that closed-form heads are solved from.
+"""Memory, rate, rounding and cost of the statistics that closed-form heads are solved from.
 
-``python -m benchmarks.good_start_statistics [rate] [numerics] [beside] [million] [cost]``, all by
+``python -m benchmarks.good_start_statistics [million] [rate] [numerics] [beside] [cost]``, all by
 default.
 """
 
@@ -249,7 +249,8 @@ def cost_figure(found: dict[str, list[tuple[int, float]]]) -> Figure:
     return figure
 
 
-PARTS = {"rate": rate, "numerics": numerics, "beside": beside, "million": million, "cost": cost}
+# The million goes first: memory at most is that of the process so far.
+PARTS = {"million": million, "rate": rate, "numerics": numerics, "beside": beside, "cost": cost}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
