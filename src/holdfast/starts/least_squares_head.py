@@ -64,7 +64,7 @@ class LeastSquaresHead(Start):
     Args:
         start: one of `STARTS`. ``random`` leaves the rows as the head drew them.
         loss: that the rows are made for; ``auto`` takes that of the training.
-        ridge: lambda on the scale of means, or how it is chosen: ``gcv``, ``loo`` or ``held_out``.
+        ridge: lambda on the scale of means, or how: ``auto``, ``gcv``, ``loo`` or ``held_out``.
         weighting: of samples, ``balanced`` or ``frequency``. The former needs a Gram matrix for
             each class of a phase while it is gathered.
         first: set the rows of the first task too; else they begin as drawn.
@@ -81,7 +81,7 @@ class LeastSquaresHead(Start):
         start: RowStart = "calibrated",
         *,
         loss: Loss = "auto",
-        ridge: float | Criterion = "gcv",
+        ridge: float | Criterion = "auto",
         weighting: Weighting = "balanced",
         first: bool = False,
         samples: int = 4096,

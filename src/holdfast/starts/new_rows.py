@@ -102,7 +102,7 @@ def new_rows(
         features: samples (n, d) that are among those of the statistics, and their labels; to choose
             a ridge by, to fit a scale to where old rows give none, and for exact unit means.
         shrinkage: of ``lda``; `None`: estimated (`oas_shrinkage`).
-        generator: for ``random`` and ``held_out``; `None`: one of seed 0.
+        generator: for ``random``; `None`: one of seed 0.
 
     Raises:
         ValueError: an unknown start or loss, classes that are named twice or are old and new,

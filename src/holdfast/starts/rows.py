@@ -114,14 +114,8 @@ class Wanted:
                 sample=self.sample(moments),
                 loss="mse" if finish is None else "cross_entropy",
                 finish=finish,
-                generator=self.generator,
             )
             ridge = choice.ridge
-            if self.ridge == "auto" and finish and self.features and choice.criterion == "gcv":
-                notes.append(
-                    "of the features given none can be held out (fewer than two of a class, or "
-                    "not among those of the statistics): ridge by generalised cross-validation"
-                )
             if choice.at_edge:
                 notes.append(f"the ridge chosen, {ridge:.1e}, is at the edge of those tried")
         solved = solve_ridge(moments, ridge, bias=self.bias)
