@@ -84,7 +84,7 @@ def test_rows_are_those_of_the_start_and_old_ones_keep_their_bits(start: str) ->
 def test_the_report_says_what_the_head_does(loss: str) -> None:
     layer, (h, y) = trained(), samples(seed=1)
     before, is_old = layer(h), y < 4
-    report = grow_head(layer, statistics(), NEW, sample=(h, y), loss=loss)
+    report = grow_head(layer, statistics(), NEW, test=(h, y), sample=samples(OLD), loss=loss)
     after = layer(h)
     drawn = trained()
     grow_head(drawn, None, NEW, start="random")
@@ -119,7 +119,7 @@ def test_calibrated_rows_start_far_below_random_ones() -> None:
     assert report.scale > 1
     text = report.text()
     assert text.startswith(f"start: calibrated, scale {report.scale:.3g}, ridge ")
-    assert "by gcv, condition" in text
+    assert "by auto, condition" in text
     cells = text.splitlines()[4].split()
     assert cells[:2] == ["this", "start"]
     assert float(cells[-2]) == pytest.approx(report.after.all.loss, abs=6e-4)
@@ -291,6 +291,9 @@ def test_drifted_statistics_are_not_used() -> None:
     )
     assert alone.start == "least_squares_new"
     assert not any("drifted" in note for note in alone.notes)
+    elsewhere = grow_head(trained(), statistics(), NEW, test=moved)
+    assert elsewhere.start == "calibrated"
+    assert elsewhere.after.old is not None
     still = grow_head(trained(), statistics(), NEW, sample=samples(OLD, 20, seed=1))
     assert still.start == "calibrated"
 
@@ -325,6 +328,7 @@ FAILURES: dict[str, tuple[Callable[[], dict[str, Any]], type[Exception], str]] =
     ),
     "nan": (lambda: {"statistics": nan_features()}, ValueError, "hold nan at row 5, column 2"),
     "nan in sample": (lambda: {"sample": nan_features()}, ValueError, "sample: features .* nan"),
+    "nan in test": (lambda: {"test": nan_features()}, ValueError, "test: features .* nan"),
     "integer features": (
         lambda: {"statistics": (torch.zeros(2, 8).long(), torch.tensor([0, 4]))},
         TypeError,

@@ -14,7 +14,8 @@ LEVEL = 1e-6
 
 Small, since a backbone in training moves its means by many deviations, and since features are not
 normal: in 2,400 halvings of the digits (pixels, and random ReLU features of them), with 2 to 20 new
-samples a class, the least probability was 2e-5.
+samples a class, the least probability was 2e-5; in 90 splits of the 15,000 training sentences of
+CLINC150 (MiniLM), with 3 to 30, it was .005.
 """
 
 _ROUNDING = 1e-6
@@ -26,7 +27,7 @@ class Movement:
 
     Args:
         distance: root mean square over classes of the means' movement, over that of the distances
-            of the means from their centre.
+            of the means from their centre; what sampling adds to it on average is taken off.
         probability: of a sample whose means lie at least as far off, if only sampling moved them.
         classes: how many were compared.
     """
@@ -93,8 +94,9 @@ def movement(
 
     probability = f.sf(ratio, *freedom)
     between = float((held - held.mean(0)).square().sum(1).mean())
-    distance = float(shifts.mean()) / between if between > 0 else float("inf")
-    return Movement(distance**0.5, float(probability), len(m))
+    excess = max(0.0, float((shifts - trace * (1 / m + 1 / n)).mean()))
+    distance = (excess / between) ** 0.5 if between > 0 else float("inf")
+    return Movement(distance, float(probability), len(m))
 
 
 def _spread(centred: Tensor) -> tuple[float, float]:

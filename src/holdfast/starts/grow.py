@@ -33,9 +33,10 @@ def grow_head(
     *,
     start: RowStart = "calibrated",
     loss: Loss = "cross_entropy",
-    ridge: float | Criterion = "gcv",
+    ridge: float | Criterion = "auto",
     classes: Sequence[int | None] | None = None,
     sample: tuple[Tensor, Tensor] | None = None,
+    test: tuple[Tensor, Tensor] | None = None,
     backbone: nn.Module | str | None = None,
     force: bool = False,
     tolerance: float = 2.0,
@@ -62,13 +63,15 @@ def grow_head(
         new_classes: their labels. Spare rows are filled first, in this order.
         start: of `holdfast.starts.new_rows.STARTS`.
         loss: the loss that the head was and will be trained with.
-        ridge: lambda on the scale of means, or how to choose it: ``gcv``, ``loo``, ``held_out``.
+        ridge: lambda on the scale of means, or how: ``auto``, ``gcv``, ``loo`` or ``held_out``.
             The last two need samples that are among those of the statistics, as `sample`.
         classes: the label of each row there is, `None` or -1 for a spare one. `None`: what a head
             of holdfast says itself, or else row numbers.
-        sample: features of some samples, made by the backbone as it is now, and their labels. Old
-            statistics that they contradict (see `movement`) are not used, and the report scores
-            the head on them.
+        sample: features of training samples of old classes, made again by the backbone as it is
+            now, and their labels. Statistics that they contradict (see `movement`) are not used.
+            Samples of another kind contradict them too, such as a test split collected otherwise.
+        test: features and labels that the report scores the head on, and that nothing else sees.
+            `None`: `sample`, or the features given in place of statistics.
         backbone: the net that makes the features now, or its `fingerprint`; statistics of another
             are refused. `None`: that of a `Learner`, or not looked at.
         force: use statistics of another backbone all the same.
@@ -90,7 +93,7 @@ def grow_head(
     new = tuple(int(c) for c in new_classes)
     places = target.places(new)
     old = {c: row for row, c in enumerate(target.labels) if c is not None}
-    scored = _scored(statistics, sample, target, {*old, *new})
+    scored = _scored(statistics, sample, test, target, {*old, *new})
     present = head.backbone if backbone is None and isinstance(head, Learner) else backbone
     seen, notes = _evidence(statistics, sample, target, tuple(old), new, start, present, force)
     functions = target.rows()
@@ -187,14 +190,16 @@ def _evidence(
 def _scored(
     statistics: FeatureStatistics | tuple[Tensor, Tensor] | None,
     sample: tuple[Tensor, Tensor] | None,
+    test: tuple[Tensor, Tensor] | None,
     target: LinearHead,
     known: set[int],
 ) -> tuple[Tensor, Tensor] | None:
     """The samples that the head is scored on, all that was given checked."""
-    found = None
+    given = {"test": test, "sample": sample}
     if isinstance(statistics, tuple):
-        found = _checked(statistics, "statistics", target, known)
-    return found if sample is None else _checked(sample, "sample", target, known)
+        given["statistics"] = statistics
+    found = [_checked(pair, name, target, known) for name, pair in given.items() if pair]
+    return found[0] if found else None
 
 
 def _checked(
