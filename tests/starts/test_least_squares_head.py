@@ -17,8 +17,9 @@ from holdfast.nets.learner import Learner
 from holdfast.records.record import Record
 from holdfast.richness import parametrize
 from holdfast.starts import STARTS, FeatureStatistics, LeastSquaresHead, fingerprint, new_rows
+from holdfast.starts.gathering import distinct
 from holdfast.starts.heads import linear_head
-from holdfast.streams import Context, Stream
+from holdfast.streams import Batch, Context, Stream
 from holdfast.training.options import Training
 from holdfast.training.run import run
 
@@ -29,7 +30,7 @@ class Spy(LeastSquaresHead):
     """Keeps the learner as it was before each task's rows were set, and after."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**{"ridge": "gcv", **options})
         self._before: list[dict[str, Tensor]] = []
         self._after: list[dict[str, Tensor]] = []
         self._held: list[tuple[int, ...]] = []
@@ -70,7 +71,7 @@ def by_hand(
     new = list(stream[max(tasks)].classes)
     old = list(range(new[0]))
     known = torch.cat([state["heads.weight"], state["heads.bias"].unsqueeze(1)], 1)[: new[0]]
-    return new_rows(statistics, known, old, new, **options).new
+    return new_rows(statistics, known, old, new, ridge="gcv", **options).new
 
 
 def written(state: dict[str, Tensor], new: tuple[int, ...]) -> Tensor:
@@ -166,8 +167,10 @@ def test_what_is_remembered_stands_for_its_classes(weighting: str) -> None:
 def test_samples_remembered_twice_are_no_error() -> None:
     """DER++ may keep a sample of several epochs: more of a class than there were."""
     setup = Setup(lambda: DERpp(memory=200), training={"epochs": 6, **FROZEN})
-    _, record = spied(setup, ridge="loo")
-    assert [entry["start"] for entry in record.starts] == ["calibrated", "calibrated"]
+    for ridge in ("loo", "held_out", "auto"):
+        _, record = spied(setup, ridge=ridge)
+        assert [entry["start"] for entry in record.starts] == ["calibrated", "calibrated"]
+        assert all(entry["notes"] == [] for entry in record.starts)
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -291,7 +294,8 @@ def test_multipliers_of_parametrized_heads_count() -> None:
     x = torch.cat([stream[i].train.x for i in range(2)])  # type: ignore[union-attr]
     y = torch.cat([stream[i].train.y for i in range(2)])  # type: ignore[union-attr]
     statistics = FeatureStatistics(8, per_class=True).update(again.features(x).detach(), y)
-    rows = new_rows(statistics, linear_head(again.heads).rows()[:2], [0, 1], [2, 3, 4])
+    known = linear_head(again.heads).rows()[:2]
+    rows = new_rows(statistics, known, [0, 1], [2, 3, 4], ridge="gcv")
     assert torch.allclose(found, rows.new, rtol=1e-4, atol=1e-5)
 
 
@@ -365,3 +369,13 @@ def test_state_survives() -> None:
     held = {k for k, v in first.items() if isinstance(v, Tensor)}
     assert same({k: first[k] for k in held}, {k: second[k] for k in held})
     assert LeastSquaresHead().state_dict() == {"statistics": None, "in_part": []}
+
+
+def test_distinct_samples_come_once() -> None:
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [0.0, 0.0]])
+    found = distinct(Batch(x, torch.tensor([0, 1, 0, 2]), torch.tensor([0, 0, 0, 1])))
+    assert found.x.tolist() == [[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]]
+    assert found.y.tolist() == [0, 1, 2]
+    assert isinstance(found.task, Tensor)
+    assert found.task.tolist() == [0, 0, 1]
+    assert distinct(found) is found

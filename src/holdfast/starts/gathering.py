@@ -92,7 +92,7 @@ class Gathering:
     def sample(self, statistics: FeatureStatistics | None) -> tuple[Tensor, Tensor] | None:
         """Features (n, width) and columns (n,) that were kept; `None` where there are none.
 
-        Of each class at most as many as `statistics` hold: a memory may have a sample twice.
+        Of each class at most as many as `statistics` hold.
         """
         if not self._kept:
             return None
@@ -114,6 +114,17 @@ def pieces(samples: Batch, device: torch.device) -> Iterator[Batch]:
         task = samples.task[part] if isinstance(samples.task, Tensor) else samples.task
         moved = task.to(device) if isinstance(task, Tensor) else task
         yield Batch(samples.x[part].to(device), samples.y[part].to(device), moved)
+
+
+def distinct(samples: Batch) -> Batch:
+    """Each sample once: a memory may have met one in several epochs."""
+    _, which = samples.x.flatten(1).unique(dim=0, return_inverse=True)
+    first = torch.full((int(which.max()) + 1,), len(which), device=which.device)
+    place = torch.arange(len(which), device=which.device)
+    first.scatter_reduce_(0, which, place, "amin")
+    if len(first) == len(which):
+        return samples
+    return _part(samples, first.sort().values)
 
 
 def _among(columns: Tensor, chosen: Collection[int]) -> Tensor:

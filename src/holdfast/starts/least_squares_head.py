@@ -10,7 +10,7 @@ from holdfast.nets.heads import GrowingHead, SharedHead, TaskHeads
 from holdfast.nets.learner import Learner
 from holdfast.seeds import generator
 from holdfast.starts.fingerprint import fingerprint
-from holdfast.starts.gathering import PASSED, Gathering, pieces
+from holdfast.starts.gathering import PASSED, Gathering, distinct, pieces
 from holdfast.starts.growth_report import score
 from holdfast.starts.heads import LinearHead, linear_head
 from holdfast.starts.moments import Weighting
@@ -64,7 +64,8 @@ class LeastSquaresHead(Start):
     Args:
         start: one of `STARTS`. ``random`` leaves the rows as the head drew them.
         loss: that the rows are made for; ``auto`` takes that of the training.
-        ridge: lambda on the scale of means, or how: ``auto``, ``gcv``, ``loo`` or ``held_out``.
+        ridge: lambda on the scale of means, or how it is chosen: ``auto``, ``gcv``, ``loo`` or
+            ``held_out`` (see `choose_ridge`); ``gcv`` where no class has two samples at hand.
         weighting: of samples, ``balanced`` or ``frequency``. The former needs a Gram matrix for
             each class of a phase while it is gathered.
         first: set the rows of the first task too; else they begin as drawn.
@@ -151,6 +152,7 @@ class LeastSquaresHead(Start):
         if self.start == "random":
             nothing = dict.fromkeys(("scale", "ridge", "condition"))
             return {"start": "random", "loss": loss, **nothing, "notes": ()}
+        few = sample is None or int(sample[1].bincount().max()) < 2
         rows = new_rows(
             self._statistics,
             head.rows()[old],
@@ -158,7 +160,7 @@ class LeastSquaresHead(Start):
             new,
             start=self.start,
             loss=loss,
-            ridge=self.ridge,
+            ridge="gcv" if few and isinstance(self.ridge, str) else self.ridge,
             weighting=self.weighting,
             bias=head.bias is not None,
             features=None if self.start in _BLIND else sample,
@@ -223,6 +225,7 @@ class LeastSquaresHead(Start):
         lacking = (wanted & set(old)) - gathering.counted
         memory = context.remembered() if old else None
         if memory is not None:
+            memory = distinct(memory)
             some = pieces(memory, context.device)
             gathering.take(some, len(memory), lacking, set(old) - again)
         self._join(gathering, context)
