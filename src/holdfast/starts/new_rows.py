@@ -36,6 +36,7 @@ RowStart = Literal[
     "lda",
 ]
 STARTS: tuple[RowStart, ...] = get_args(RowStart)
+"""Names of the starts of new rows, from the plainest."""
 
 _BLIND: dict[str, Callable[[Wanted], Rows]] = {
     "random": random,
