@@ -1,5 +1,6 @@
 """One short string for what a net computes."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -21,8 +22,13 @@ def fingerprint(module: nn.Module) -> str:
     >>> fingerprint(net) == before
     False
     """
+    return tensors_fingerprint([*module.parameters(), *module.buffers()])
+
+
+def tensors_fingerprint(tensors: Iterable[Tensor]) -> str:
+    """That of a module which holds these, parameters first."""
     found = blake2b(digest_size=16)
-    for tensor in [*module.parameters(), *module.buffers()]:
+    for tensor in tensors:
         found.update(repr((str(tensor.dtype), tuple(tensor.shape))).encode())
         found.update(_bytes(tensor))
     return found.hexdigest()

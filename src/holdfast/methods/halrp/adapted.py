@@ -1,24 +1,24 @@
 """A network that is another one for each task, on one base that stays."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from holdfast.methods.halrp import base, task_file
+from holdfast.methods.halrp.checks import check_model, check_name, check_ranks, check_task_ids
 from holdfast.methods.halrp.decompose import Decomposition
-from holdfast.methods.halrp.kinds import ConvMode, check_conv_mode
-from holdfast.methods.halrp.layers import (
-    PerTask,
-    Perturbation,
-    Perturbed,
-    per_task_modules,
-    perturbed_layers,
-)
-from holdfast.methods.halrp.swap import merged, survey, swap
-from holdfast.starts.fingerprint import fingerprint
+from holdfast.methods.halrp.kinds import ConvMode
+from holdfast.methods.halrp.layers import per_task_modules, perturbed_layers, switching
+from holdfast.methods.halrp.mixed import by_task
+from holdfast.methods.halrp.plan import Plan
+from holdfast.methods.halrp.swap import merged, swap
+from holdfast.seeds import seeded
 
 Task = int | str
 
@@ -32,20 +32,14 @@ class Adapted(nn.Module):
 
     and a bias of its own, and every norm layer and head is the task's own. W_0, the *base*, is
     frozen and the same for all. Li et al. (2024), "Hessian Aware Low-Rank Perturbation for
-    Order-Robust Continual Learning", eq. of section 3; here for any module.
+    Order-Robust Continual Learning", here for any module.
 
     Called as ``model(x, task)``: task is the id of one task, (n,) ids of a task for each sample,
     or `None` for the active one. All that tasks have are registered parameters and buffers:
     moving, copying, `state_dict` and loading it (into a model adapted alike) work as ever.
 
     Args:
-        model: to adapt, in place. Its own task is the base.
-        conv: of the low-rank part of convolutions, see `holdfast.methods.halrp.ConvMode`.
-        heads: names of modules that each task has its own of, newly drawn.
-        skip: names of modules that are left as they are, with all below them.
-        freeze_others: whether modules with parameters of kinds that cannot be perturbed are left
-            as they are instead of refused.
-        base_task: id of the task that the model itself is for, or `None`.
+        model, conv, heads, skip, freeze_others, base_task: see `holdfast.methods.halrp.adapt`.
     """
 
     per_task = True
@@ -60,25 +54,15 @@ class Adapted(nn.Module):
         base_task: Task | None = None,
     ) -> None:
         super().__init__()
-        check_conv_mode(conv)
-        strangers = [n for n in (*heads, *skip) if n not in dict(model.named_modules())]
-        if strangers:
-            raise ValueError(
-                f"heads and skip must name modules of the model, which has no {strangers[:3]}"
-            )
-        self.left, others = survey(model, tuple(heads), tuple(skip))
-        if others and not freeze_others:
-            kinds = sorted({type(model.get_submodule(n)).__name__ for n in others})
-            raise ValueError(
-                f"modules {others[:5]} ({', '.join(kinds)}) have parameters that cannot be "
-                "perturbed; name them in skip, or leave all such as they are with freeze_others"
-            )
-        self.left += others
+        self.left, alone = check_model(model, conv, tuple(heads), tuple(skip), freeze_others)
         self.conv = conv
-        self.model = swap(model, "", conv, tuple(heads), (*skip, *others))
+        self.model = swap(model, conv, tuple(heads), tuple(skip), tuple(alone))
+        self.left += alone
         self.base_task = None if base_task is None else str(base_task)
         self.names: list[str] = []
+        self.plans: dict[str, Plan] = {}
         self.active: str | None = None
+        self.folded: str | None = None
         self._base: str | None = None
 
     # -- tasks
@@ -89,42 +73,41 @@ class Adapted(nn.Module):
         return tuple(self.names if self.base_task is None else [self.base_task, *self.names])
 
     def known(self, task: Task) -> str:
-        """The id of a task that is there.
-
-        Raises:
-            ValueError: it is not.
-        """
+        """The id of a task that is there; a `ValueError` if it is not."""
         if str(task) not in self.tasks:
             raise ValueError(f"task {task!r} is unknown; there are {list(self.tasks)}")
         return str(task)
 
     def add(
-        self, task: Task, ranks: Mapping[str, int] | int = 0, outputs: int | None = None
+        self,
+        task: Task,
+        ranks: Mapping[str, int] | int = 0,
+        outputs: int | None = None,
+        seed: int = 0,
     ) -> None:
         """Room for a task, which computes what the base does until it is trained.
 
         The base is frozen from here on.
 
         Args:
-            task: its id, without dots.
+            task: its id, a number or a name without dots.
             ranks: of each perturbed layer by name, or one for all (as far as a layer can have it).
             outputs: of the task's own heads; as many as the base's by default.
+            seed: of the weights of its heads.
 
         Raises:
             ValueError: the task is there already, a layer is unknown, a rank does not fit, or the
                 base has changed since tasks were added.
         """
-        name, layers = self._new(task), dict(perturbed_layers(self.model))
-        if isinstance(ranks, int):
-            ranks = {n: min(ranks, layer.shape.largest_rank) for n, layer in layers.items()}
-        _check_ranks(ranks, layers)
+        layers = dict(perturbed_layers(self.model))
+        chosen = check_ranks(ranks, layers)
+        name = self._new(task)
         for at, layer in layers.items():
-            layer.perturb(name, ranks.get(at, 0))
-        self._own_modules(name, None, outputs)
-        self.names.append(name)
+            layer.perturb(name, chosen[at])
+        self._own_modules(name, None, outputs, seed)
 
     def add_free(
-        self, task: Task, beginning: Task | None = None, outputs: int | None = None
+        self, task: Task, beginning: Task | None = None, outputs: int | None = None, seed: int = 0
     ) -> None:
         """Room for a task with weights of its own: to warm up before its ranks are chosen.
 
@@ -132,16 +115,19 @@ class Adapted(nn.Module):
             task: its id.
             beginning: whose weights it starts from; those of the base by default.
             outputs: as in `add`.
+            seed: as in `add`.
+
+        Raises:
+            ValueError: as in `add`, or `beginning` is unknown.
         """
-        name = self._new(task)
         start = None if beginning is None else self.known(beginning)
+        name = self._new(task)
         for _, layer in perturbed_layers(self.model):
             layer.free(name, start)
-        self._own_modules(name, start, outputs)
-        self.names.append(name)
+        self._own_modules(name, start, outputs, seed)
 
     def settle(
-        self, task: Task, found: Mapping[str, Decomposition], ranks: Mapping[str, int]
+        self, task: Task, found: Mapping[str, Decomposition], ranks: Mapping[str, int] | Plan
     ) -> None:
         """Put a free task's weights aside for the nearest of the given ranks.
 
@@ -151,22 +137,20 @@ class Adapted(nn.Module):
         Args:
             task: added by `add_free`.
             found: decomposition of each layer's free weight.
-            ranks: of each layer.
+            ranks: of each layer; a `Plan` is kept in `plans`.
 
         Raises:
-            ValueError: the task is unknown, or a layer or rank does not fit.
+            ValueError: the task is unknown or folded, a layer is unknown or has no decomposition,
+                or a rank does not fit.
         """
         name, layers = self.known(task), dict(perturbed_layers(self.model))
-        _check_ranks(ranks, layers)
+        self._refuse_folded(name, "settled")
+        wanted = ranks.ranks if isinstance(ranks, Plan) else ranks
+        chosen = check_ranks(wanted, layers, found)
         for at, layer in layers.items():
-            d, k = found[at], ranks.get(at, 0)
-            own = layer.perturb(name, k)
-            root = d.values[:k].sqrt()
-            with torch.no_grad():
-                own.r.copy_(d.r)
-                own.s.copy_(d.s)
-                own.U.copy_(d.left[:, :k] * root)
-                own.V.copy_(root[:, None] * d.right[:k])
+            layer.settle(name, found[at], chosen[at])
+        if isinstance(ranks, Plan):
+            self.plans[name] = ranks
 
     def remove(self, task: Task) -> None:
         """Forget a task; all else stays as it is.
@@ -177,19 +161,23 @@ class Adapted(nn.Module):
         name = self.known(task)
         if name == self.base_task:
             raise ValueError(f"task {name!r} is the base's own, which all others rest on")
-        for module in self._switching():
+        if self.folded == name:
+            self.unfold()
+        for _, module in switching(self.model):
             if name in module.tasks:
                 del module.tasks[name]
         self.names.remove(name)
+        self.plans.pop(name, None)
         if self.active == name:
             self.activate(None)
 
     def activate(self, task: Task | None) -> "Adapted":
         """Compute what a task does from now on; `None` for the base."""
         name = None if task is None else self.known(task)
-        for module in self._switching():
-            module.active = name
-        self.active = name
+        if name != self.active:
+            for _, module in switching(self.model):
+                module.active = name
+            self.active = name
         return self
 
     @contextmanager
@@ -203,49 +191,64 @@ class Adapted(nn.Module):
             self.activate(before)
 
     def own(self, task: Task) -> Iterator[tuple[str, nn.Parameter]]:
-        """The parameters that are the task's alone."""
-        name = self.known(task)
-        mark = f".tasks.{name}."
-        return ((n, p) for n, p in self.named_parameters() if mark in n)
+        """The parameters that are the task's alone, by their names here."""
+        chosen = {id(t) for t in base.of_task(self.model, self.known(task))}
+        return ((n, p) for n, p in self.named_parameters() if id(p) in chosen)
 
     def train_only(self, task: Task | None) -> None:
         """Let gradients reach the parameters of one task alone, or the base's (`None`).
 
         What was frozen in the base when it was adapted is freed with it.
+
+        Raises:
+            ValueError: the task is unknown or folded, or the base is asked for though tasks rest
+                on it.
         """
-        own = task is not None and self.known(task) != self.base_task
-        chosen = {id(p) for _, p in self.own(task)} if own and task is not None else None
-        for n, p in self.named_parameters():
-            p.requires_grad_(".tasks." not in n if chosen is None else id(p) in chosen)
+        name = None if task is None or self.known(task) == self.base_task else str(task)
+        if name is not None:
+            self._refuse_folded(name, "trained")
+            chosen = {id(t) for t in base.of_task(self.model, name)}
+        elif self.names:
+            raise ValueError(
+                f"the base cannot be trained: tasks {self.names[:5]} rest on it; remove them first"
+            )
+        else:
+            self._base = None
+            chosen = {id(p) for p in self.base_parameters()}
+        for p in self.parameters():
+            p.requires_grad_(id(p) in chosen)
 
     # -- the base
 
+    def base_parameters(self) -> list[nn.Parameter]:
+        """All that are no task's own, in the order of the plain model."""
+        return base.base_parameters(self.model)
+
     def freeze(self) -> None:
         """Freeze the base as it is, and remember it."""
-        for n, p in self.named_parameters():
-            if ".tasks." not in n:
-                p.requires_grad_(False)
+        for p in self.base_parameters():
+            p.requires_grad_(False)
         self._base = self.fingerprint()
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Adapted":
+        """As ever, but running statistics of a frozen base stay in evaluation mode."""
+        super().train(mode)
+        if self._base is not None:
+            base.hold_statistics(self.model)
+        return self
 
     def fingerprint(self) -> str:
-        """A checksum of the base's parameters and buffers."""
-        return fingerprint(self.base())
+        """That of the base, as `holdfast.starts.fingerprint` gives it for the plain model."""
+        return base.base_fingerprint(self.model)
 
     def check_base(self) -> None:
-        """Refuse to go on with a base that is no longer what the tasks were made for.
-
-        Raises:
-            ValueError: it has changed.
-        """
+        """Raise a `ValueError` if the base is no longer what the tasks were made for."""
         if self._base is not None and self.names and self.fingerprint() != self._base:
             raise ValueError(
                 f"the base has changed since tasks {self.names} were added to it, so that they no "
                 "longer compute what they learned; load the base they were made for"
             )
-
-    def base(self) -> nn.Module:
-        """The plain model of no task, a copy."""
-        return self.merge(None)
 
     # -- use
 
@@ -253,38 +256,21 @@ class Adapted(nn.Module):
         """The output of the task, or of each sample's own task.
 
         Args:
-            x: input of the model; may be left out where it takes named ones alone.
+            x: of the model; may be left out where it takes named inputs alone.
             task: see above.
-            named: further inputs of the model.
+            named: further inputs.
         """
         inputs = () if x is None else (x,)
         if task is None:
             return self.model(*inputs, **named)
         if isinstance(task, Tensor):
-            return self._mixed(inputs, task, named)
+            ids = check_task_ids(task, self.known)
+            return by_task(self._call, task, ids, inputs, named)
+        return self._call(task, inputs, named)
+
+    def _call(self, task: Task, inputs: Sequence[Any], named: Mapping[str, Any]) -> Any:
         with self.as_task(task):
             return self.model(*inputs, **named)
-
-    def _mixed(self, inputs: tuple[Any, ...], task: Tensor, named: dict[str, Any]) -> Tensor:
-        n = len(task)
-        found: Tensor | None = None
-        for one in task.unique().tolist():
-            rows = (task == one).nonzero().squeeze(1)
-
-            def pick(v: Any, rows: Tensor = rows) -> Any:
-                return v[rows] if isinstance(v, Tensor) and v.ndim and len(v) == n else v
-
-            with self.as_task(int(one)):
-                out = self.model(*map(pick, inputs), **{k: pick(v) for k, v in named.items()})
-            if not isinstance(out, Tensor):
-                raise TypeError(
-                    f"task may name a task for each sample only where the model gives one tensor, "
-                    f"it gave {type(out).__name__}; call it for one task at a time"
-                )
-            found = out.new_empty(n, *out.shape[1:]) if found is None else found
-            found = found.index_copy(0, rows, out)
-        assert found is not None
-        return found
 
     def merge(self, task: Task | None) -> nn.Module:
         """One plain network, a copy of its own, that computes what this one does for the task.
@@ -296,75 +282,126 @@ class Adapted(nn.Module):
             self.check_base()
         return merged(self.model, name)
 
+    def fold(self, task: Task) -> "Adapted":
+        """Serve a task at the cost of the plain model: activate it and keep its weights whole.
+
+        Takes the memory of one more set of the perturbed layers' weights, until `unfold`. Other
+        tasks can be called meanwhile, at their usual cost. The base stays as it is, bit for bit.
+
+        Raises:
+            ValueError: the task is unknown, another one is folded, or the base has changed.
+        """
+        name = self.known(task)
+        if self.folded is not None and self.folded != name:
+            raise ValueError(
+                f"task {self.folded!r} is folded, and two tasks cannot be merged at once; call "
+                f"unfold() before fold({task!r}), or make a plain network of each with merge"
+            )
+        self.check_base()
+        for _, layer in perturbed_layers(self.model):
+            layer.fold(name)
+        self.folded = name
+        return self.activate(name)
+
+    def unfold(self) -> "Adapted":
+        """Undo `fold`; the task stays active."""
+        for _, layer in perturbed_layers(self.model):
+            layer.unfold()
+        self.folded = None
+        return self
+
+    # -- files
+
+    def export(self, task: Task, path: str | Path) -> Path:
+        """Write a task to one safetensors file: its tensors, plan, and the print of its base.
+
+        Raises:
+            ValueError: the task is unknown, the base's own or still free, or the base has changed.
+            OSError: the file cannot be written.
+        """
+        name = self.known(task)
+        if name == self.base_task:
+            raise ValueError(f"task {name!r} is the base itself; save the plain model, merge(None)")
+        self.check_base()
+        plan = asdict(self.plans[name]) if name in self.plans else None
+        held = task_file.TaskFile(
+            name, self.fingerprint(), self.conv, plan, task_file.tensors_of(self.model, name)
+        )
+        return task_file.write_task(Path(path), held)
+
+    def import_task(self, path: str | Path, task: Task | None = None) -> str:
+        """Add a task from the file that `export` wrote, and give its id.
+
+        Args:
+            path: of the file.
+            task: id to give it; the one it had by default.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged or no such file, was made for another base or conv mode, or
+                the id is taken.
+        """
+        held = task_file.read_task(Path(path))
+        made = task_file.modules_of(self.model, held, self.conv)
+        name = self._new(held.task if task is None else task)
+        for at, module in switching(self.model):
+            module.tasks[name] = made[at]
+        self.names.append(name)
+        if held.plan is not None:
+            self.plans[name] = Plan.from_values(held.plan)
+        return name
+
     # -- inside
 
-    def _switching(self) -> list[Perturbed | PerTask]:
-        return [m for m in self.model.modules() if isinstance(m, Perturbed | PerTask)]
-
     def _new(self, task: Task) -> str:
-        name = str(task)
-        if name in self.tasks:
-            raise ValueError(f"task {name!r} is there already; remove it first")
-        if not name or "." in name:
-            raise ValueError(f"task must be a number or a name without dots, got {task!r}")
+        name = check_name(task, self.tasks)
         self.check_base()
-        if self._base is None:
+        if not self.names:
             self.freeze()
         return name
 
-    def _own_modules(self, name: str, beginning: str | None, outputs: int | None) -> None:
-        for _, module in per_task_modules(self.model):
-            module.begin(name, beginning, outputs)
+    def _own_modules(
+        self, name: str, beginning: str | None, outputs: int | None, seed: int
+    ) -> None:
+        with seeded(seed, "halrp", "heads", name):
+            for _, module in per_task_modules(self.model):
+                module.begin(name, beginning, outputs)
+        self.names.append(name)
+
+    def _refuse_folded(self, name: str, doing: str) -> None:
+        if self.folded == name:
+            raise ValueError(f"task {name!r} is folded and cannot be {doing}; call unfold() first")
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Adapted":
+        # A cast changes the base's bits with the owner's consent: the print is that of the cast
+        # base from then on, if it was right before.
+        cast = any(fn(t.new_empty(0)).dtype != t.dtype for t in self.base_parameters()[:1])
+        known = cast and self._base is not None and self.fingerprint() == self._base
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if known:
+            self._base = self.fingerprint()
+        return self
 
     def get_extra_state(self) -> Tensor:
-        """Ids in order and what the base was: JSON as bytes, for files of tensors alone."""
-        text = json.dumps({"tasks": self.names, "base": self._base})
-        return torch.tensor(list(text.encode()), dtype=torch.uint8)
+        """Ids, plans and print of the base: JSON as bytes, for files of tensors alone."""
+        plans = {name: asdict(plan) for name, plan in self.plans.items()}
+        state = {"tasks": self.names, "base": self._base, "plans": plans, "conv": self.conv}
+        return torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """The inverse of `get_extra_state`."""
+        """The inverse of `get_extra_state`.
+
+        Raises:
+            ValueError: the state is of a model adapted with another conv mode.
+        """
         held = json.loads(bytes(state.tolist()))
+        if held["conv"] != self.conv:
+            raise ValueError(
+                f"the state is of a model adapted with conv={held['conv']!r}, this one has "
+                f"{self.conv!r}; adapt it alike"
+            )
         self.names, self._base = list(held["tasks"]), held["base"]
-
-
-def _check_ranks(ranks: Mapping[str, int], layers: Mapping[str, Perturbed]) -> None:
-    strangers = [n for n in ranks if n not in layers]
-    if strangers:
-        raise ValueError(f"ranks name layers {strangers[:3]} that are not there: {list(layers)}")
-    for name, rank in ranks.items():
-        most = layers[name].shape.largest_rank
-        if not 0 <= rank <= most:
-            raise ValueError(f"rank of {name} must be from 0 to {most}, got {rank}")
-
-
-def adapt(
-    model: nn.Module,
-    *,
-    conv: ConvMode = "flat",
-    heads: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    freeze_others: bool = False,
-    base_task: Task | None = None,
-) -> Adapted:
-    """Make a model one that can learn task after task on a base that stays; see `Adapted`.
-
-    The model is changed in place and held by the result. Embeddings are left as they are, and
-    named in `Adapted.left` with all else that is.
-
-    Raises:
-        ValueError: unknown names, or modules with parameters of kinds that cannot be perturbed.
-    """
-    return Adapted(model, conv, heads, skip, freeze_others, base_task)
-
-
-def ranks(model: Adapted, task: Task) -> dict[str, int]:
-    """The rank of each perturbed layer of a task."""
-    name = model.known(task)
-    found = ((n, layer.tasks[name]) for n, layer in perturbed_layers(model.model))
-    return {n: own.rank for n, own in found if isinstance(own, Perturbation)}
-
-
-@torch.no_grad()
-def dense_size(model: nn.Module) -> int:
-    """Parameters of a plain model."""
-    return sum(p.numel() for p in model.parameters())
+        self.plans = {n: Plan.from_values(v) for n, v in held["plans"].items()}
+        self.folded = None
+        if self.active not in (None, *self.tasks):
+            self.activate(None)

@@ -107,8 +107,8 @@ def decompose(
     """The decomposition of one layer's free weight.
 
     By the exact singular value decomposition where the smaller side of M has at most 1,024
-    entries, else by a randomised one (Halko, Martinsson, Tropp, 2011; two power iterations,
-    10 columns beside the `most` that are asked for).
+    entries or more than a quarter of the triplets are wanted, else by a randomised one (Halko,
+    Martinsson, Tropp, 2011; two power iterations, 10 columns beside the `most` asked for).
 
     Args:
         free: weight of one layer.
@@ -116,8 +116,16 @@ def decompose(
         shape: of the layer.
         scaling: method of `scaling_vectors`.
         most: triplets that are wanted; all by default.
-        generator: of the randomised decomposition, on the CPU.
+        generator: of the randomised decomposition, on the CPU; needed where it is used.
+
+    Raises:
+        ValueError: the weights are not finite or of different shapes, or no generator is given
+            where one is needed.
     """
+    if free.shape != base.shape:
+        raise ValueError(f"free and base must have one shape, got {free.shape} and {base.shape}")
+    if not bool(free.isfinite().all() and base.isfinite().all()):
+        raise ValueError("free and base must be finite: has the warm-up diverged?")
     r, s = scaling_vectors(free, base, shape, scaling)
     residual = free.detach().double() - shape.scaled(base.detach().double(), r, s)
     matrix = shape.matrix(residual)
@@ -126,33 +134,37 @@ def decompose(
     side = min(matrix.shape)
     wanted = side if most is None else min(most, side)
     if side > _EXACT and wanted < side // 4:
+        if generator is None:
+            raise ValueError(
+                f"generator must be given for the randomised decomposition of a matrix "
+                f"{tuple(matrix.shape)}; most=None decomposes it exactly"
+            )
         left, values, right = _randomised(matrix, wanted, generator)
     else:
-        left, values, right = _by_gram(matrix) if side < max(matrix.shape) else _svd(matrix)
+        left, values, right = _exact(matrix)
     return Decomposition(r, s, left, values, right, mass, lost)
 
 
-def _svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    return left, values, right
+def _exact(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """By the eigenvectors of M M^T on the smaller side, several times faster than the SVD.
 
-
-def _by_gram(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Exact for all values above about 1e-8 of the largest: squares lose half of the digits."""
+    Values are |u_i^T M| rather than roots of eigenvalues, which lose half of the digits: they are
+    right to about 1e-16 of the largest, and the sum of all triplets is M to rounding, since the
+    u_i are orthonormal whatever they belong to.
+    """
     flipped = matrix.shape[0] > matrix.shape[1]
     wide = matrix.T if flipped else matrix
-    squares, vectors = torch.linalg.eigh(wide @ wide.T)
-    squares, vectors = squares.flip(0).clamp(min=0), vectors.flip(1)
-    values = squares.sqrt()
-    floor = 1e-7 * values[:1].clamp(min=_FLOOR)
-    if (values < floor).any():
-        return _svd(matrix)
-    other = (vectors.T @ wide) / values[:, None]
+    vectors = torch.linalg.eigh(wide @ wide.T).eigenvectors.flip(1)
+    other = vectors.T @ wide
+    values = other.norm(dim=1)
+    values, order = values.sort(descending=True)
+    other = torch.where(values[:, None] > 0, other[order] / values[:, None], 0)
+    vectors = vectors[:, order]
     return (other.T, values, vectors.T) if flipped else (vectors, values, other)
 
 
 def _randomised(
-    matrix: Tensor, wanted: int, generator: torch.Generator | None
+    matrix: Tensor, wanted: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     q = min(wanted + 10, *matrix.shape)
     sketch = torch.randn(matrix.shape[1], q, generator=generator, dtype=torch.float64)

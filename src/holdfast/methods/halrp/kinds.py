@@ -6,13 +6,56 @@ from typing import Literal, cast, get_args
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import UninitializedParameter
+
+from holdfast.nets.scaled import Scaled, ScaledProjection
 
 ConvMode = Literal["constant", "flat", "separable"]
 """Which matrix of a kernel (out, in, kh, kw) has low rank: ``constant``: one (out, in) for every
 place of the window; ``flat``: (out) x (in kh kw); ``separable``: (out kh) x (in kw)."""
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d
-PERTURBED = (nn.Linear, nn.Conv1d, nn.Conv2d)
+_TORCH = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+def is_transposed(layer: nn.Module) -> bool:
+    """Whether it is a `transformers` Conv1D, as in GPT-2: a linear layer with weight (in, out)."""
+    kind = type(layer)
+    return kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers.")
+
+
+def is_perturbed_kind(layer: nn.Module) -> bool:
+    """Whether a layer is of a kind with a rule, whatever `obstacle` finds in this one."""
+    return isinstance(layer, _TORCH) or is_transposed(layer)
+
+
+def obstacle(layer: nn.Module) -> str | None:
+    """Why this layer cannot be perturbed though its kind can; `None` if it can."""
+    weight = layer._parameters.get("weight")
+    if isinstance(weight, UninitializedParameter):
+        return "is lazy and has no weight yet: call the model on a batch first"
+    if weight is None:
+        return "computes its weight (a torch parametrization, weight norm or pruning)"
+    kind = type(layer)
+    if not issubclass(kind, Scaled) and not is_transposed(layer):
+        plain = next(k for k in _TORCH if issubclass(kind, k))
+        if kind.forward is not plain.forward:
+            return f"has a forward of its own ({kind.__name__})"
+    shape = Shape.of(layer)
+    if raw_weight(layer).shape[:2] != (shape.out, shape.into) or not weight.is_floating_point():
+        return f"holds its weight packed ({weight.dtype}, {tuple(weight.shape)})"
+    return None
+
+
+def raw_weight(layer: nn.Module) -> Tensor:
+    """The parameter itself as (out, in, ...), without the multiplier of a parametrization."""
+    weight = cast(Tensor, layer._parameters["weight"])
+    return weight.T if is_transposed(layer) else weight
+
+
+def read_factor(layer: nn.Module) -> float:
+    """By which what others read as ``layer.weight`` is the raw weight."""
+    return multiplier(layer) if isinstance(layer, ScaledProjection) else 1.0
 
 
 def check_conv_mode(conv: str) -> None:
@@ -52,14 +95,17 @@ class Shape:
         """
         if isinstance(layer, nn.Linear):
             return cls(layer.out_features, layer.in_features, (1, 1), 1, conv)
+        if is_transposed(layer):
+            into, out = cast(Tensor, layer.weight).shape
+            return cls(out, into, (1, 1), 1, conv)
         if isinstance(layer, nn.Conv1d | nn.Conv2d):
             kernel = cast(tuple[int, int], (1, *layer.kernel_size)[-2:])
             return cls(
                 layer.out_channels, layer.in_channels // layer.groups, kernel, layer.groups, conv
             )
         raise ValueError(
-            f"layer must be one of {', '.join(k.__name__ for k in PERTURBED)}, "
-            f"got {type(layer).__name__}"
+            f"layer must be one of {', '.join(k.__name__ for k in _TORCH)} or Conv1D of "
+            f"transformers, got {type(layer).__name__}"
         )
 
     @property
@@ -124,10 +170,10 @@ def multiplier(layer: nn.Module) -> float:
     return float(getattr(layer, "multiplier", 1.0))
 
 
-def apply_weight(layer: Layer, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What the layer makes of `x` with another (raw) weight and bias."""
+def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What the layer makes of `x` with another raw weight, (out, in, ...), and bias."""
     m = multiplier(layer)
     weight = weight if m == 1 else weight * m
-    if isinstance(layer, nn.Linear):
-        return functional.linear(x, weight, bias)
-    return layer._conv_forward(x, weight, bias)
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return layer._conv_forward(x, weight, bias)
+    return functional.linear(x, weight, bias)

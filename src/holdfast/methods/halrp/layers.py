@@ -2,13 +2,22 @@
 
 import copy
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.halrp.kinds import ConvMode, Layer, Shape, apply_weight, multiplier
+from holdfast.methods.halrp.decompose import Decomposition
+from holdfast.methods.halrp.kinds import (
+    ConvMode,
+    Shape,
+    apply_weight,
+    is_transposed,
+    multiplier,
+    raw_weight,
+    read_factor,
+)
 
 
 class Perturbation(nn.Module):
@@ -59,21 +68,30 @@ class Free(nn.Module):
 
 
 class Perturbed(nn.Module):
-    """A linear layer or a convolution that computes another function for each task.
+    """A layer that computes another function for each task.
 
-    With no task active, or one that is the base's own, it is the base.
+    With no task active, or one that is the base's own, it is the base. What else is asked of it,
+    such as ``in_features``, is asked of the base.
 
     Args:
-        base: the layer; it is not copied.
+        base: the layer, of a kind in `holdfast.methods.halrp.kinds`; it is not copied.
         conv: mode of a convolution's low-rank part.
     """
 
-    def __init__(self, base: Layer, conv: ConvMode = "flat") -> None:
+    def __init__(self, base: nn.Module, conv: ConvMode = "flat") -> None:
         super().__init__()
         self.base = base
         self.shape = Shape.of(base, conv)
         self.tasks = nn.ModuleDict()
         self.active: str | None = None
+        self.folded: str | None = None
+        # Buffers, so that they move and are copied with the layer; no part of its state.
+        self.register_buffer("folded_weight", None, persistent=False)
+
+    @property
+    def base_weight(self) -> Tensor:
+        """W_0: the raw parameter, (out, in, ...)."""
+        return raw_weight(self.base)
 
     def current(self) -> Perturbation | Free | None:
         """What the active task does to the layer."""
@@ -86,37 +104,56 @@ class Perturbed(nn.Module):
         own = self.current()
         if own is None:
             return self.base(x)
+        if self.folded is not None and self.folded == self.active:
+            return apply_weight(self.base, x, cast(Tensor, self.folded_weight), own.bias)
         if isinstance(own, Free):
             return apply_weight(self.base, x, own.weight, own.bias)
-        if not isinstance(self.base, nn.Linear):
+        if isinstance(self.base, nn.Conv1d | nn.Conv2d):
             # A convolution's weight is small beside what it is applied to: making it is cheaper
             # than convolving twice, and than the gradient of the scaled input.
-            return apply_weight(self.base, x, own.weight(self.shape, self.base.weight), own.bias)
-        y = functional.linear(x * own.s, self.base.weight) * own.r
+            return apply_weight(self.base, x, own.weight(self.shape, self.base_weight), own.bias)
+        y = functional.linear(x * own.s, self.base_weight)
+        # Under autocast the product has fewer digits than r; the layer's output keeps its dtype.
+        y = y * own.r.to(y.dtype)
         if own.rank:
             y = y + functional.linear(functional.linear(x, own.V), own.U)
         m = multiplier(self.base)
         y = y if m == 1 else y * m
-        return y if own.bias is None else y + own.bias
+        return y if own.bias is None else y + own.bias.to(y.dtype)
+
+    def raw(self) -> Tensor:
+        """The raw weight of the active task, (out, in, ...)."""
+        own = self.current()
+        if own is None:
+            return self.base_weight
+        return own.weight if isinstance(own, Free) else own.weight(self.shape, self.base_weight)
 
     @property
     def weight(self) -> Tensor:
-        """The weight of the active task, as a plain layer would have it."""
-        own = self.current()
-        if own is None:
-            return self.base.weight
-        return own.weight if isinstance(own, Free) else own.weight(self.shape, self.base.weight)
+        """The weight of the active task, as others would read it from a plain layer."""
+        weight = self.raw().T if is_transposed(self.base) else self.raw()
+        factor = read_factor(self.base)
+        return weight if factor == 1 else weight * factor
 
     @property
     def bias(self) -> Tensor | None:
         """The bias of the active task."""
         own = self.current()
-        return self.base.bias if own is None else own.bias
+        return cast(Tensor | None, self.base.bias) if own is None else own.bias
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not the layer's own is the base's."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or "base" not in self.__dict__.get("_modules", {}):
+                raise
+            return getattr(self.base, name)
 
     def free(self, task: str, beginning: str | None = None) -> Free:
         """Give the task a weight and bias of its own, as those of `beginning` (default: base)."""
         before, self.active = self.active, beginning
-        self.tasks[task] = made = Free(self.weight, self.bias)
+        self.tasks[task] = made = Free(self.raw(), self.bias)
         self.active = before
         return made
 
@@ -133,23 +170,56 @@ class Perturbed(nn.Module):
             )
         held = _held(self.tasks, task) or self.base
         bias = cast(Tensor | None, held.bias)
-        made = Perturbation(self.shape, rank, bias, self.base.weight)
-        self.tasks[task] = made
+        self.tasks[task] = made = Perturbation(self.shape, rank, bias, self.base_weight)
         return made
 
-    def merged(self, task: str | None) -> Layer:
+    @torch.no_grad()
+    def settle(self, task: str, found: Decomposition, rank: int) -> None:
+        """Put the task's free weight aside for its decomposition at a rank."""
+        own = self.perturb(task, rank)
+        root = found.values[:rank].sqrt()
+        own.r.copy_(found.r)
+        own.s.copy_(found.s)
+        own.U.copy_(found.left[:, :rank] * root)
+        own.V.copy_(root[:, None] * found.right[:rank])
+
+    def built(self, state: dict[str, Tensor]) -> Perturbation:
+        """A perturbation of its state, as `state_dict` gives it.
+
+        Raises:
+            ValueError: it does not fit the layer.
+        """
+        rank = len(state["V"]) if "V" in state else -1
+        if not 0 <= rank <= self.shape.largest_rank:
+            raise ValueError(f"state has no V of a rank that fits the layer: {list(state)}")
+        bias = cast(Tensor | None, self.base.bias)
+        return _filled(Perturbation(self.shape, rank, bias, self.base_weight), state)
+
+    @torch.no_grad()
+    def fold(self, task: str) -> None:
+        """Keep the task's whole weight at hand, so that it is not made at each call."""
+        before, self.active = self.active, task
+        self.folded_weight = None if self.current() is None else self.raw().clone()
+        self.folded, self.active = task, before
+
+    def unfold(self) -> None:
+        """Drop what `fold` kept."""
+        self.folded, self.folded_weight = None, None
+
+    @torch.no_grad()
+    def merged(self, task: str | None) -> nn.Module:
         """A plain layer that computes what this one does for the task; nothing is shared."""
         before, self.active = self.active, task
         layer = copy.deepcopy(self.base)
-        with torch.no_grad():
-            layer.weight.copy_(self.weight)
-            if layer.bias is not None:
-                layer.bias.copy_(cast(Tensor, self.bias))
+        raw_weight(layer).copy_(self.raw())
+        if layer.bias is not None:
+            cast(Tensor, layer.bias).copy_(cast(Tensor, self.bias))
         self.active = before
         return layer.requires_grad_(True)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         stored = _tasks(state, prefix)
+        self.unfold()
         for task in [t for t in self.tasks if t not in stored]:
             del self.tasks[task]
         for task in stored:
@@ -172,6 +242,8 @@ class Perturbed(nn.Module):
 class PerTask(nn.Module):
     """A module of which every task has its own: norm layers with their statistics, heads.
 
+    What else is asked of it, such as ``eps``, is asked of the active task's.
+
     Args:
         base: what tasks without their own use.
         head: whether tasks begin with newly drawn weights and may have other numbers of outputs
@@ -180,8 +252,6 @@ class PerTask(nn.Module):
 
     def __init__(self, base: nn.Module, head: bool = False) -> None:
         super().__init__()
-        if head and not isinstance(base, nn.Linear):
-            raise ValueError(f"heads must name torch.nn.Linear layers, got {type(base).__name__}")
         self.base = base
         self.head = head
         self.tasks = nn.ModuleDict()
@@ -197,14 +267,38 @@ class PerTask(nn.Module):
         """What the active task's module makes of it."""
         return self.current()(*inputs, **named)
 
+    def __getattr__(self, name: str) -> Any:
+        """What is not the module's own is the active task's."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or "base" not in self.__dict__.get("_modules", {}):
+                raise
+            return getattr(self.current(), name)
+
     def begin(self, task: str, beginning: str | None = None, outputs: int | None = None) -> None:
-        """Give the task its own: a copy of the base's or another task's, or a new head."""
-        self.tasks[task] = made = copy.deepcopy(
-            (beginning is not None and _held(self.tasks, beginning)) or self.base
-        ).requires_grad_(True)
+        """Give the task its own: a copy of the base's or another task's, or a new head.
+
+        Heads are drawn from torch's global generator.
+        """
+        start = None if beginning is None else _held(self.tasks, beginning)
+        made = copy.deepcopy(self.base if start is None else start).requires_grad_(True)
         if self.head and isinstance(made, nn.Linear):
             self._resize(made, outputs or made.out_features)
             made.reset_parameters()
+        # As the others, whatever mode the base is in, where running statistics must not move.
+        self.tasks[task] = made.train(self.training)
+
+    def built(self, state: dict[str, Tensor]) -> nn.Module:
+        """The module of its state, as `state_dict` gives it.
+
+        Raises:
+            ValueError: it does not fit the module.
+        """
+        made = copy.deepcopy(self.base).requires_grad_(True)
+        if self.head and isinstance(made, nn.Linear) and "weight" in state:
+            self._resize(made, len(state["weight"]))
+        return _filled(made, state).train(self.training)
 
     def _resize(self, made: nn.Linear, outputs: int) -> None:
         made.out_features = outputs
@@ -225,6 +319,17 @@ class PerTask(nn.Module):
         super()._load_from_state_dict(state, prefix, *rest)
 
 
+_M = TypeVar("_M", bound=nn.Module)
+
+
+def _filled(module: _M, state: dict[str, Tensor]) -> _M:
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"state does not fit the module: {error}") from error
+    return module
+
+
 def _held(tasks: nn.ModuleDict, task: str) -> nn.Module | None:
     return tasks[task] if task in tasks else None  # noqa: SIM401 (a ModuleDict has no get)
 
@@ -237,6 +342,11 @@ def _tasks(state: dict[str, Any], prefix: str) -> list[str]:
 def perturbed_layers(model: nn.Module) -> Iterator[tuple[str, Perturbed]]:
     """The perturbed layers of a model, by the names their bases had."""
     return ((n, m) for n, m in model.named_modules() if isinstance(m, Perturbed))
+
+
+def switching(model: nn.Module) -> Iterator[tuple[str, Perturbed | PerTask]]:
+    """All that differs by task, by the names of their bases."""
+    return ((n, m) for n, m in model.named_modules() if isinstance(m, Perturbed | PerTask))
 
 
 def per_task_modules(model: nn.Module) -> Iterator[tuple[str, PerTask]]:

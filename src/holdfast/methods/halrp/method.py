@@ -167,7 +167,7 @@ class HALRP(Method):
             return False
         found = self._decompositions(adapted, task, context)
         plan = self.plan(adapted, found, self._importance(learner, context), context)
-        adapted.settle(task, found, plan.ranks)
+        adapted.settle(task, found, plan)
         self._plans[task] = asdict(plan)
         self._warm = False
         adapted.train_only(task)
@@ -182,7 +182,7 @@ class HALRP(Method):
             free = layer.tasks[task]
             assert isinstance(free, Free)
             found[name] = decompose(
-                free.weight, layer.base.weight, layer.shape, self.scaling, self.most, draws
+                free.weight, layer.base_weight, layer.shape, self.scaling, self.most, draws
             )
         return found
 
@@ -207,7 +207,7 @@ class HALRP(Method):
         }
         if self.choice == "flat":
             return flat_ranks(spectra, self.most)
-        size = sum(p.numel() for n, p in adapted.named_parameters() if ".tasks." not in n)
+        size = sum(p.numel() for p in adapted.base_parameters())
         return choose_ranks(
             spectra,
             alpha=self.alpha,
@@ -226,17 +226,13 @@ class HALRP(Method):
             return dict(zip(names, (10 ** (6 * draws - 3)).tolist(), strict=True))
         if self.choice == "flat":
             return dict.fromkeys(names, 1.0)
-        weights = {}
-        for name, layer in perturbed_layers(adapted.model):
-            free = layer.tasks[str(task)]
-            assert isinstance(free, Free)
-            weights[name] = free.weight
         learner.eval()
         found = layer_importance(
-            lambda x: learner(x, task),
-            weights,
+            adapted,
+            task,
             _samples(learner, context),
             self.importance,
+            lambda x: learner(x, task),
             lambda logits, y: context.criterion(logits, y),
         )
         learner.train()
@@ -285,7 +281,7 @@ class HALRP(Method):
 
 
 def _base_weights(adapted: Adapted) -> list[Tensor]:
-    return [layer.base.weight for _, layer in perturbed_layers(adapted.model)]
+    return [layer.base_weight for _, layer in perturbed_layers(adapted.model)]
 
 
 def _squares(tensors: Sequence[Tensor]) -> Tensor:

@@ -1,8 +1,9 @@
 """Which layer gets how much of a rank."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -63,6 +64,12 @@ class Plan:
     share: float
     alpha: float | None
 
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "Plan":
+        """The inverse of `dataclasses.asdict`."""
+        layers = {name: Choice(**choice) for name, choice in values["layers"].items()}
+        return cls(layers, values["share"], values["alpha"])
+
     @property
     def ranks(self) -> dict[str, int]:
         """By layer."""
@@ -104,8 +111,9 @@ def choose_ranks(
         L(W - D) - L(W) <= 1/2 sum_l |H_l| |D_l|_F^2
 
     on what truncation costs. Scores of all layers are sorted, and the shortest prefix whose share
-    of the total exceeds `alpha` is kept (the published rule), or the longest whose parameters fit
-    in `budget`, or, if both are given, the shorter. A layer keeps its own largest triplets, at
+    of the total exceeds `alpha` is kept (the published rule), or what fits in `budget` parameters
+    (from the top; a layer whose next triplet does not fit is closed, and cheaper ones go on), or,
+    if both are given, what fits of the prefix. A layer keeps its own largest triplets, at
     least `least` and at most `most`. Triplets past the known values count in the total, not in the
     choice.
 
@@ -120,8 +128,8 @@ def choose_ranks(
         per_cost: sort by a_li / cost_l, the gain a parameter, instead of a_li.
 
     Raises:
-        ValueError: nothing to choose by, a share outside (0, 1], or a budget below what the
-            least ranks cost.
+        ValueError: nothing to choose by, a share outside (0, 1], a score that is not finite, or a
+            budget below what the least ranks cost.
     """
     if alpha is None and budget is None:
         raise ValueError("alpha and budget are both None: give one to choose ranks by")
@@ -137,7 +145,7 @@ def choose_ranks(
         raise ValueError(
             f"budget is {budget:,} parameters, but rank {least} in every layer takes {floor_cost:,}"
         )
-    total = sum(c.weight * c.mass for c in spectra.values())
+    total = _total(spectra)
     wanted = _prefix(spectra, alpha, total, per_cost)
     ranks = {n: max(min(wanted[n], caps[n]), floors[n]) for n in names}
     if budget is not None and sum(ranks[n] * spectra[n].cost for n in names) > budget:
@@ -157,6 +165,18 @@ def choose_ranks(
     return Plan(layers, _share(sum(kept.values()), total), alpha)
 
 
+def _total(spectra: Mapping[str, Spectrum]) -> float:
+    scores = {n: c.weight * c.mass for n, c in spectra.items()}
+    odd = [n for n, score in scores.items() if not (math.isfinite(score) and score >= 0)]
+    if odd:
+        c = spectra[odd[0]]
+        raise ValueError(
+            f"the score of layer {odd[0]!r} must be finite and not negative, got weight {c.weight} "
+            f"and mass {c.mass}: has the warm-up diverged?"
+        )
+    return sum(scores.values())
+
+
 def _share(part: float, whole: float) -> float:
     return part / whole if whole > 0 else 1.0
 
@@ -167,6 +187,8 @@ def _prefix(
     """How many triplets of each layer are in the shortest prefix past `alpha`."""
     if alpha is None:
         return {n: len(c.values) for n, c in spectra.items()}
+    if total == 0:
+        return dict.fromkeys(spectra, 0)
     names = list(spectra)
     scores = torch.cat([c.weight * c.values.double().square().cpu() for c in spectra.values()])
     owner = torch.repeat_interleave(
@@ -209,7 +231,9 @@ def _within(
 
 def flat_ranks(spectra: Mapping[str, Spectrum], rank: int) -> Plan:
     """The same rank for every layer, as far as a layer can have it: the ablation."""
-    total = sum(c.weight * c.mass for c in spectra.values())
+    if rank < 0:
+        raise ValueError(f"rank must be at least 0, got {rank}")
+    total = _total(spectra)
     layers = {}
     for n, c in spectra.items():
         k = min(rank, c.largest, len(c.values))
