@@ -73,17 +73,21 @@ def test_what_starts_told_is_gathered() -> None:
             record.starts.append(
                 {
                     "task": task, "step": 40 * task, "start": "calibrated", "ridge": 0.1,
-                    "scale": scale if task else 99.0, "condition": None, "notes": ["few samples"],
+                    "scale": scale if task else 99.0, "condition": None,
+                    "notes": ["few samples", f"shrunk by 0.{task}{scale:.0f}"],
                 }
             )  # fmt: skip
     starts = measured(compared, "random", (0.95,))
     assert starts["good"].fitted == {"scale": (12.0, 10.0, 14.0), "ridge": (0.1, 0.1, 0.1)}
-    assert starts["good"].notes == {"few samples": 4}
+    assert starts["good"].notes["few samples"] == 4
+    assert len(starts["good"].notes) == 5
     assert (starts["random"].fitted, starts["random"].notes) == ({}, {})
     lines = condition_lines(starts, "random", 0.95, 1.0)
-    assert lines[-2:] == [
-        "good: scale 12 (10 to 14), ridge 0.1", "good: few samples (in 4 tasks)"
-    ]  # fmt: skip
+    assert lines[-3:] == [
+        "good: scale 12 (10 to 14), ridge 0.1",
+        "good: few samples (tasks: 4)",
+        "good: shrunk by # (tasks: 4)",
+    ]
 
 
 def test_every_part_is_in_the_result_and_said(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The findings on starts as a person reads them."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
@@ -9,6 +11,8 @@ from holdfast.records.intervals import Interval
 from holdfast.records.speed import SpeedUp
 from holdfast.studies.good_start.measures import StartMeasures
 from holdfast.studies.text import table_text
+
+_NUMBER = re.compile(r"(?<![\w.])\d[\d.,]*(?:e[+-]?\d+)?")
 
 _WIDTH = 110
 """Letters in a line of notes."""
@@ -137,11 +141,14 @@ def _told(starts: Mapping[str, StartMeasures]) -> list[str]:
         fitted = [f"{what} {_range(value)}" for what, value in start.fitted.items()]
         if fitted:
             lines.append(f"{name}: {', '.join(fitted)}")
-        shown = list(start.notes.items())[:_NOTES]
-        lines += [f"{name}: {note} (in {count} tasks)" for note, count in shown]
-        if len(start.notes) > _NOTES:
-            lines.append(f"{name}: and {len(start.notes) - _NOTES} other notes")
-    return lines
+        # Notes that differ in their numbers alone say one thing.
+        alike: Counter[str] = Counter()
+        for note, count in start.notes.items():
+            alike[note if count > 1 else _NUMBER.sub("#", note)] += count
+        lines += [f"{name}: {note} (tasks: {count})" for note, count in alike.most_common(_NOTES)]
+        if len(alike) > _NOTES:
+            lines.append(f"{name}: and {len(alike) - _NOTES} other notes")
+    return [line for text in lines for line in wrap(text, _WIDTH, subsequent_indent="  ")]
 
 
 def _range(value: Interval) -> str:
