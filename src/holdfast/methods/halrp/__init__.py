@@ -1,6 +1,9 @@
 from holdfast.methods.halrp.adapt import adapt as adapt
 from holdfast.methods.halrp.adapt import ranks as ranks
 from holdfast.methods.halrp.adapted import Adapted as Adapted
+from holdfast.methods.halrp.compress import compress as compress
+from holdfast.methods.halrp.compress import decompositions as decompositions
+from holdfast.methods.halrp.compress import spectra as spectra
 from holdfast.methods.halrp.decompose import Decomposition as Decomposition
 from holdfast.methods.halrp.decompose import Scaling as Scaling
 from holdfast.methods.halrp.decompose import decompose as decompose

@@ -10,11 +10,12 @@ from torch import Tensor
 from holdfast.data.split import Split
 from holdfast.methods.arguments import check_choice, check_number, check_positive_integer
 from holdfast.methods.halrp.adapted import Adapted
-from holdfast.methods.halrp.decompose import Decomposition, Scaling, decompose
+from holdfast.methods.halrp.compress import decompositions, spectra
+from holdfast.methods.halrp.decompose import Decomposition, Scaling
 from holdfast.methods.halrp.importance import Importance, layer_importance
 from holdfast.methods.halrp.kinds import ConvMode
-from holdfast.methods.halrp.layers import Free, Perturbation, perturbed_layers
-from holdfast.methods.halrp.plan import Plan, Spectrum, choose_ranks, flat_ranks
+from holdfast.methods.halrp.layers import Perturbation, perturbed_layers
+from holdfast.methods.halrp.plan import Plan, choose_ranks, flat_ranks
 from holdfast.methods.method import Method
 from holdfast.nets.heads import TaskHeads
 from holdfast.nets.learner import Learner
@@ -177,14 +178,7 @@ class HALRP(Method):
         self, adapted: Adapted, task: str, context: Context
     ) -> dict[str, Decomposition]:
         draws = generator(context.seed, "halrp", context.index)
-        found = {}
-        for name, layer in perturbed_layers(adapted.model):
-            free = layer.tasks[task]
-            assert isinstance(free, Free)
-            found[name] = decompose(
-                free.weight, layer.base_weight, layer.shape, self.scaling, self.most, draws
-            )
-        return found
+        return decompositions(adapted, task, self.scaling, self.most, draws)
 
     def plan(
         self,
@@ -194,22 +188,12 @@ class HALRP(Method):
         context: Context,
     ) -> Plan:
         """The ranks of the task's layers."""
-        layers = dict(perturbed_layers(adapted.model))
-        spectra = {
-            n: Spectrum(
-                d.values,
-                d.mass,
-                importance[n] * layers[n].shape.multiplicity,
-                layers[n].shape.cost_of_rank,
-                layers[n].shape.largest_rank,
-            )
-            for n, d in found.items()
-        }
+        scores = spectra(adapted, found, importance)
         if self.choice == "flat":
-            return flat_ranks(spectra, self.most)
+            return flat_ranks(scores, self.most)
         size = sum(p.numel() for p in adapted.base_parameters())
         return choose_ranks(
-            spectra,
+            scores,
             alpha=self.alpha,
             budget=None if self.budget is None else int(self.budget * size),
             most=self.most,
