@@ -26,9 +26,11 @@ PARTS: dict[str, dict[str, str]] = {
         "replay": "holdfast.methods:Replay",
         "derpp": "holdfast.methods:DERpp",
         "ewc": "holdfast.methods:EWC",
+        "l2": "holdfast.methods:L2",
         "lwf": "holdfast.methods:LwF",
         "agem": "holdfast.methods:AGEM",
         "halrp": "holdfast.methods.halrp:HALRP",
+        "halrp_official": "holdfast.methods.halrp:official",
     },
     "start": {
         "carry_on": "holdfast.starts:CarryOn",
@@ -41,6 +43,7 @@ PARTS: dict[str, dict[str, str]] = {
         "feature_movement": "holdfast.probes:FeatureMovement",
         "tangent_kernel": "holdfast.probes:TangentKernel",
         "neural_collapse": "holdfast.probes:NeuralCollapse",
+        "learner_size": "holdfast.probes:LearnerSize",
         "classical_neural_collapse": "holdfast.probes:ClassicalNeuralCollapse",
     },
     "analysis": {  # of a study

@@ -17,6 +17,9 @@ from holdfast.probes.probe import Before as Before
 from holdfast.probes.probe import Phase as Phase
 from holdfast.probes.probe import Probe as Probe
 from holdfast.probes.probe import Stateful as Stateful
+from holdfast.probes.size import LearnerSize as LearnerSize
+from holdfast.probes.size import Size as Size
+from holdfast.probes.size import measured_size as measured_size
 from holdfast.probes.tangent import tangent_kernel as tangent_kernel
 from holdfast.probes.tangent import tangent_product as tangent_product
 from holdfast.probes.tangent import tangent_top_eigenvalue as tangent_top_eigenvalue

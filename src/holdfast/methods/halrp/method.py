@@ -1,21 +1,26 @@
 """HALRP in runs."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.data.split import Split
 from holdfast.methods.arguments import check_choice, check_number, check_positive_integer
 from holdfast.methods.halrp.adapted import Adapted
 from holdfast.methods.halrp.compress import decompositions, spectra
+from holdfast.methods.halrp.control import Control, Means
 from holdfast.methods.halrp.decompose import Decomposition, Scaling
+from holdfast.methods.halrp.growth import fitting_rank
 from holdfast.methods.halrp.importance import Importance, layer_importance
 from holdfast.methods.halrp.kinds import ConvMode
 from holdfast.methods.halrp.layers import Perturbation, perturbed_layers
 from holdfast.methods.halrp.plan import Plan, choose_ranks, flat_ranks
+from holdfast.methods.halrp.pruning import Pruning, Scope
+from holdfast.methods.halrp.storage import Storage, rank_bytes
 from holdfast.methods.method import Method
 from holdfast.nets.heads import TaskHeads
 from holdfast.nets.learner import Learner
@@ -61,6 +66,18 @@ class HALRP(Method):
             first task perturbs it like all others.
         skip: names of modules of the backbone that stay as they are.
         freeze_others: leave modules that cannot be perturbed as they are instead of refusing them.
+        growth: most that all tasks together may add, as a share of the base. With `growth_by`
+            ``ranks`` in bytes as stored, nothing left out: all tasks get the same bytes for U and
+            V, fixed before they come, and forgetting is exactly 0. With ``pruning`` in the paper's
+            count: after each task all tasks so far are pruned, without training, as in the authors'
+            code; it is overshot by the part of r, s, norm layers and heads.
+        task_budget: most bytes that one task may add, as a share of the base's, for streams whose
+            length is not known; instead of `growth`.
+        growth_by: ``ranks`` or ``pruning``, see `growth`.
+        storage: of U and V: ``float32``, ``bfloat16`` or ``int8``. At its end a task is put on the
+            grid, so that what is evaluated is what `save_packed` stores.
+        prune_below, prune_share, prune_over: see `Pruning`; of the task just learned alone with
+            ``ranks``.
     """
 
     def __init__(
@@ -82,13 +99,30 @@ class HALRP(Method):
         base: BaseKind = "first_task",
         skip: Sequence[str] = (),
         freeze_others: bool = False,
+        growth: float | None = None,
+        task_budget: float | None = None,
+        growth_by: Means = "ranks",
+        storage: Storage = "float32",
+        prune_below: float = 0.0,
+        prune_share: float = 0.0,
+        prune_over: Scope = "task",
     ) -> None:
         if alpha is not None:
             check_number("alpha", alpha, positive=True, to=1.0)
         if budget is not None:
             check_number("budget", budget, positive=True)
-        if alpha is None and budget is None and choice != "flat":
-            raise ValueError("alpha and budget are both None: give one to choose ranks by")
+        self.growth, self.task_budget, self.growth_by = growth, task_budget, growth_by
+        self.storage: Storage = storage
+        self.prune_below, self.prune_share, self.prune_over = prune_below, prune_share, prune_over
+        self.least = least
+        bounded = self._control().bounded
+        if alpha is None and budget is None and not bounded and choice != "flat":
+            raise ValueError(
+                "alpha is None and no budget, growth or task_budget bounds ranks: give one to "
+                "choose ranks by"
+            )
+        if budget is not None and bounded:
+            raise ValueError("budget and growth or task_budget both bound ranks: give one")
         check_positive_integer("most", most)
         check_positive_integer("warm_up", warm_up)
         check_choice("choice", choice, Choice)
@@ -98,7 +132,7 @@ class HALRP(Method):
         check_choice("base", base, BaseKind)
         for name, value in (("l1", l1), ("decay", decay), ("towards", towards)):
             check_number(name, value)
-        self.alpha, self.budget, self.most, self.least = alpha, budget, most, least
+        self.alpha, self.budget, self.most = alpha, budget, most
         self.choice, self.per_cost, self.warm_up = choice, per_cost, warm_up
         self.importance, self.scaling, self.conv = importance, scaling, conv
         self.l1, self.decay, self.towards = l1, decay, towards
@@ -120,6 +154,10 @@ class HALRP(Method):
             )
         if learner.per_task and not isinstance(learner.backbone, Adapted):
             raise ValueError("HALRP adapts the learner's backbone, which differs by task already")
+        model = learner.backbone
+        if not isinstance(model, Adapted):
+            model = self._adapt(copy.deepcopy(model))
+        self._control().check(model, learner.heads, stream)
 
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Make room for the task: the base itself, or free weights to warm up."""
@@ -167,7 +205,7 @@ class HALRP(Method):
         if task == adapted.base_task or not self._warm or epoch + 1 < self.warm_up:
             return False
         found = self._decompositions(adapted, task, context)
-        plan = self.plan(adapted, found, self._importance(learner, context), context)
+        plan = self.plan(learner, found, self._importance(learner, context), context)
         adapted.settle(task, found, plan)
         self._plans[task] = asdict(plan)
         self._warm = False
@@ -182,24 +220,40 @@ class HALRP(Method):
 
     def plan(
         self,
-        adapted: Adapted,
+        learner: Learner,
         found: dict[str, Decomposition],
         importance: dict[str, float],
         context: Context,
     ) -> Plan:
         """The ranks of the task's layers."""
+        adapted, heads = learner.backbone, learner.heads
+        assert isinstance(adapted, Adapted)
+        assert isinstance(heads, TaskHeads)
         scores = spectra(adapted, found, importance)
+        shapes = {n: layer.shape for n, layer in perturbed_layers(adapted.model)}
+        most = self._control().low_rank_bytes(adapted, heads, context.stream, context.index)
+        if most is not None:
+            prices = {n: rank_bytes(shapes[n], self.storage) for n in scores}
+            scores = {n: s._replace(cost=prices[n]) for n, s in scores.items()}
+        elif self.budget is not None:
+            most = int(self.budget * sum(p.numel() for p in adapted.base_parameters()))
         if self.choice == "flat":
-            return flat_ranks(scores, self.most)
-        size = sum(p.numel() for p in adapted.base_parameters())
-        return choose_ranks(
-            scores,
-            alpha=self.alpha,
-            budget=None if self.budget is None else int(self.budget * size),
-            most=self.most,
-            least=self.least,
-            per_cost=self.per_cost,
-        )
+            rank = self.most if most is None else fitting_rank(scores, most, self.most)
+            plan = flat_ranks(scores, rank)
+        else:
+            plan = choose_ranks(
+                scores,
+                alpha=self.alpha,
+                budget=most,
+                most=self.most,
+                least=self.least,
+                per_cost=self.per_cost,
+            )
+        layers = {
+            n: replace(c, parameters=c.rank * shapes[n].cost_of_rank)
+            for n, c in plan.layers.items()
+        }
+        return replace(plan, layers=layers)
 
     def _importance(self, learner: Learner, context: Context) -> dict[str, float]:
         adapted, task = learner.backbone, context.index
@@ -229,17 +283,25 @@ class HALRP(Method):
         learner.requires_grad_(False)
         if adapted.base_task == str(context.index):
             adapted.freeze()
+        else:
+            self._control().settle(learner, context.index)
+
+    def _control(self) -> Control:
+        pruning = Pruning(self.prune_below, self.prune_share, self.prune_over)
+        return Control(
+            self.growth, self.task_budget, self.growth_by, self.storage, pruning, self.least
+        )
 
     def _adapted(self, learner: Learner) -> Adapted:
         if not isinstance(learner.backbone, Adapted):
-            learner.backbone = Adapted(
-                learner.backbone,
-                self.conv,
-                skip=self.skip,
-                freeze_others=self.freeze_others,
-                base_task=0 if self.base == "first_task" else None,
-            )
+            learner.backbone = self._adapt(learner.backbone)
         return learner.backbone
+
+    def _adapt(self, model: nn.Module) -> Adapted:
+        first = 0 if self.base == "first_task" else None
+        return Adapted(
+            model, self.conv, skip=self.skip, freeze_others=self.freeze_others, base_task=first
+        )
 
     def _room(self, learner: Learner, index: int) -> None:
         adapted = self._adapted(learner)
