@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation reproduce-richness reproduce-theory coordinate-check clean
+.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation reproduce-richness reproduce-theory reproduce-good-start coordinate-check clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +54,9 @@ reproduce-richness: $(STAMP)
 
 reproduce-theory: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_theory
+
+reproduce-good-start: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_good_start
 
 coordinate-check: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coordinate_check
