@@ -74,7 +74,10 @@ def layer_importance(
     found = torch.zeros(len(parameters), dtype=torch.float64)
     seen = 0
     for x, y in batches:
-        gradients = torch.autograd.grad(criterion(call(x), y), parameters)
+        # Layers that the output does not depend on, such as an encoder's pooler, get 0.
+        gradients = torch.autograd.grad(
+            criterion(call(x), y), parameters, allow_unused=True, materialize_grads=True
+        )
         squares = torch.stack([g.square().sum(dtype=torch.float64) for g in gradients])
         found += len(x) * squares.cpu()
         seen += 1
