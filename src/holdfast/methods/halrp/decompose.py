@@ -17,6 +17,16 @@ _EXACT = 1024
 """Matrices whose smaller side is longer get a randomised decomposition."""
 
 
+def check_scaling(scaling: str) -> None:
+    """Refuse an unknown method.
+
+    Raises:
+        ValueError: naming the methods there are.
+    """
+    if scaling not in get_args(Scaling):
+        raise ValueError(f"scaling must be one of {get_args(Scaling)}, got {scaling!r}")
+
+
 def scaling_vectors(
     free: Tensor,
     base: Tensor,
@@ -46,8 +56,7 @@ def scaling_vectors(
     Raises:
         ValueError: an unknown method.
     """
-    if method not in get_args(Scaling):
-        raise ValueError(f"scaling must be one of {get_args(Scaling)}, got {method!r}")
+    check_scaling(method)
     groups, each = shape.groups, shape.out // shape.groups
     w = free.detach().double().reshape(groups, each, shape.into, -1)
     w0 = base.detach().double().reshape(groups, each, shape.into, -1)
@@ -130,7 +139,9 @@ def decompose(
     residual = free.detach().double() - shape.scaled(base.detach().double(), r, s)
     matrix = shape.matrix(residual)
     mass = matrix.square().sum().item()
-    lost = max(residual.square().sum().item() - shape.multiplicity * mass, 0.0)
+    lost = 0.0
+    if shape.multiplicity > 1:
+        lost = max(residual.square().sum().item() - shape.multiplicity * mass, 0.0)
     side = min(matrix.shape)
     wanted = side if most is None else min(most, side)
     if side > _EXACT and wanted < side // 4:

@@ -80,6 +80,9 @@ class Plan:
         """Of all U and V."""
         return sum(choice.parameters for choice in self.layers.values())
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """A row a layer."""
         width = max(len("layer"), *(len(n) for n in self.layers))
@@ -137,6 +140,8 @@ def choose_ranks(
         raise ValueError(f"alpha must be in (0, 1], got {alpha}")
     if least < 0 or (most is not None and most < max(least, 1)):
         raise ValueError(f"ranks must be 0 <= least <= most, got least {least} and most {most}")
+    if not spectra:
+        raise ValueError("spectra is empty: there is no layer to choose a rank for")
     names = list(spectra)
     caps = {n: min(c.largest, len(c.values), most or c.largest) for n, c in spectra.items()}
     floors = {n: min(least, caps[n]) for n in names}
