@@ -29,6 +29,7 @@ PARTS: dict[str, dict[str, str]] = {
         "l2": "holdfast.methods:L2",
         "lwf": "holdfast.methods:LwF",
         "agem": "holdfast.methods:AGEM",
+        "gpm": "holdfast.methods:GPM",
         "halrp": "holdfast.methods.halrp:HALRP",
         "halrp_official": "holdfast.methods.halrp:official",
     },

@@ -8,6 +8,7 @@ import torch
 from tiny_loop import TinyLoop, make_learner, make_stream, same, tensors
 
 from holdfast.methods import AGEM, EWC, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
+from holdfast.methods.gpm import GPM
 from holdfast.nets.learner import HeadKind
 from holdfast.streams.stream import Scenario
 
@@ -20,6 +21,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "derpp": lambda: DERpp(memory=20),
     "agem": lambda: AGEM(memory=20, batch_size=5),
     "lwf": LwF,
+    "gpm": lambda: GPM(threshold=0.8, samples=9),
     "ewc": lambda: EWC(strength=1.0),
     "ewc_sampled": lambda: EWC(strength=1.0, fisher="sampled", online=True, decay=0.9),
 }
@@ -35,6 +37,7 @@ REFUSED = {
     ("single_task", "class"),
     ("single_task", "class_shared"),
     ("lwf", "regression"),
+    ("gpm", "class"),
     ("replay_balanced", "regression"),
 }
 
@@ -53,7 +56,7 @@ def trainable(loop: TinyLoop) -> list[str]:
 @pytest.mark.parametrize("method", METHODS)
 def test_goes_on_after_a_kill(method: str, stream: str, tmp_path: Path) -> None:
     if (method, stream) in REFUSED:
-        with pytest.raises(ValueError, match=r"class_incremental|regression targets"):
+        with pytest.raises(ValueError, match=r"class_incremental|regression targets|GrowingHead"):
             loop(method, stream)
         return
     whole = loop(method, stream)

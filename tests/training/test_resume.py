@@ -17,6 +17,7 @@ from small_runs import (
 )
 
 from holdfast.methods import AGEM, EWC, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
+from holdfast.methods.gpm import GPM
 from holdfast.nets.learner import Learner
 from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
 from holdfast.records.record import Record
@@ -131,6 +132,9 @@ SETUPS: dict[str, Setup] = {
     "adam_per_task": Setup(scenario="task_incremental", training=ADAM, net="scaled"),
     "adam_joint": Setup(Joint, "task_incremental", training=ADAM),
     "adamw_reset": Setup(training={"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1}),
+    "gpm": Setup(
+        lambda: GPM(threshold=0.8, samples=6), "task_incremental", net="noisy", training=ADAM
+    ),
     "single_task_carried": Setup(SingleTask, "task_incremental", training=ADAM),
     "single_task_momentum": Setup(SingleTask, "domain_incremental", training=MOMENTUM),
     "channels_last": Setup(net="image", training=ADAM),

@@ -2,6 +2,7 @@ from holdfast.methods.agem import AGEM as AGEM
 from holdfast.methods.derpp import DERpp as DERpp
 from holdfast.methods.ewc import EWC as EWC
 from holdfast.methods.finetune import Finetune as Finetune
+from holdfast.methods.gpm import GPM as GPM
 from holdfast.methods.joint import Joint as Joint
 from holdfast.methods.lwf import LwF as LwF
 from holdfast.methods.memory import Memory as Memory
