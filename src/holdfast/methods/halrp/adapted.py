@@ -84,6 +84,10 @@ class Adapted(nn.Module):
         ranks: Mapping[str, int] | int = 0,
         outputs: int | None = None,
         seed: int = 0,
+        *,
+        scaled: bool = True,
+        biased: bool = True,
+        factor: float | None = None,
     ) -> None:
         """Room for a task, which computes what the base does until it is trained.
 
@@ -94,6 +98,9 @@ class Adapted(nn.Module):
             ranks: of each perturbed layer by name, or one for all (as far as a layer can have it).
             outputs: of the task's own heads; as many as the base's by default.
             seed: of the weights of its heads.
+            scaled: whether it has r and s; else they stand for 1 and take no room.
+            biased: whether it has biases of its own.
+            factor: of U V, a constant; `None` for 1.
 
         Raises:
             ValueError: the task is there already, a layer is unknown, a rank does not fit, or the
@@ -103,7 +110,7 @@ class Adapted(nn.Module):
         chosen = check_ranks(ranks, layers)
         name = self._new(task)
         for at, layer in layers.items():
-            layer.perturb(name, chosen[at])
+            layer.perturb(name, chosen[at], scaled, biased, factor)
         self._own_modules(name, None, outputs, seed)
 
     def add_free(

@@ -1,7 +1,7 @@
 """Layers with a base that stays and a small change of it for each task."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 import torch
@@ -18,53 +18,8 @@ from holdfast.methods.halrp.kinds import (
     raw_weight,
     read_factor,
 )
-
-
-class Perturbation(nn.Module):
-    """One task's change of one layer: W_t = diag(r) W_0 diag(s) + U V, and a bias of its own.
-
-    Args:
-        shape: of the layer.
-        rank: columns of U and rows of V; 0 leaves r and s alone.
-        bias: where the task's bias starts; `None` for a layer without one.
-        like: dtype and device.
-
-    r and s start at 1, U and V at 0.
-    """
-
-    def __init__(self, shape: Shape, rank: int, bias: Tensor | None, like: Tensor) -> None:
-        super().__init__()
-        self.r = nn.Parameter(like.new_ones(shape.out))
-        self.s = nn.Parameter(like.new_ones(shape.into * shape.groups))
-        self.U = nn.Parameter(like.new_zeros(shape.rows, rank))
-        self.V = nn.Parameter(like.new_zeros(rank, shape.columns))
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
-
-    @property
-    def rank(self) -> int:
-        """Of the low-rank part."""
-        return self.V.shape[0]
-
-    def weight(self, shape: Shape, base: Tensor) -> Tensor:
-        """W_t."""
-        return shape.scaled(base, self.r, self.s) + shape.weight(self.U @ self.V, base)
-
-    def extra_repr(self) -> str:
-        """The rank."""
-        return f"rank={self.rank}"
-
-
-class Free(nn.Module):
-    """One task's layer while it warms up: a weight and a bias that may become anything.
-
-    Args:
-        weight, bias: where they start.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight.detach().clone())
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+from holdfast.methods.halrp.perturbation import Free as Free
+from holdfast.methods.halrp.perturbation import Perturbation as Perturbation
 
 
 class Perturbed(nn.Module):
@@ -104,22 +59,26 @@ class Perturbed(nn.Module):
         own = self.current()
         if own is None:
             return self.base(x)
+        bias = self.bias
         if self.folded is not None and self.folded == self.active:
-            return apply_weight(self.base, x, cast(Tensor, self.folded_weight), own.bias)
+            return apply_weight(self.base, x, cast(Tensor, self.folded_weight), bias)
         if isinstance(own, Free):
-            return apply_weight(self.base, x, own.weight, own.bias)
+            return apply_weight(self.base, x, own.weight, bias)
         if isinstance(self.base, nn.Conv1d | nn.Conv2d):
             # A convolution's weight is small beside what it is applied to: making it is cheaper
             # than convolving twice, and than the gradient of the scaled input.
-            return apply_weight(self.base, x, own.weight(self.shape, self.base_weight), own.bias)
-        y = functional.linear(x * own.s, self.base_weight)
-        # Under autocast the product has fewer digits than r; the layer's output keeps its dtype.
-        y = y * own.r.to(y.dtype)
+            return apply_weight(self.base, x, own.weight(self.shape, self.base_weight), bias)
+        y = functional.linear(x * own.s if own.scaled else x, self.base_weight)
+        if own.scaled:
+            # Under autocast the product has fewer digits than r; the output keeps its dtype.
+            y = y * own.r.to(y.dtype)
         if own.rank:
-            y = y + functional.linear(functional.linear(x, own.V), own.U)
+            low = functional.linear(x, own.V)
+            low = low if own.factor is None else low * own.factor.to(low.dtype)
+            y = y + functional.linear(low, own.U)
         m = multiplier(self.base)
         y = y if m == 1 else y * m
-        return y if own.bias is None else y + own.bias.to(y.dtype)
+        return y if bias is None else y + bias.to(y.dtype)
 
     def raw(self) -> Tensor:
         """The raw weight of the active task, (out, in, ...)."""
@@ -139,7 +98,8 @@ class Perturbed(nn.Module):
     def bias(self) -> Tensor | None:
         """The bias of the active task."""
         own = self.current()
-        return cast(Tensor | None, self.base.bias) if own is None else own.bias
+        shared = own is None or own.bias is None
+        return cast(Tensor | None, self.base.bias) if shared or own is None else own.bias
 
     def __getattr__(self, name: str) -> Any:
         """What is not the layer's own is the base's."""
@@ -157,8 +117,22 @@ class Perturbed(nn.Module):
         self.active = before
         return made
 
-    def perturb(self, task: str, rank: int) -> Perturbation:
+    def perturb(
+        self,
+        task: str,
+        rank: int,
+        scaled: bool = True,
+        biased: bool = True,
+        factor: float | None = None,
+    ) -> Perturbation:
         """Give the task a perturbation that changes nothing yet; its bias is that it had, if any.
+
+        Args:
+            task: its id.
+            rank: see `Perturbation`.
+            scaled: see `Perturbation`.
+            factor: see `Perturbation`.
+            biased: whether it has a bias of its own where the layer has one.
 
         Raises:
             ValueError: a rank below 0 or above what the matrix can have.
@@ -169,8 +143,9 @@ class Perturbed(nn.Module):
                 f"{self.shape.rows} x {self.shape.columns}), got {rank}"
             )
         held = _held(self.tasks, task) or self.base
-        bias = cast(Tensor | None, held.bias)
-        self.tasks[task] = made = Perturbation(self.shape, rank, bias, self.base_weight)
+        bias = cast(Tensor | None, held.bias) if biased else None
+        made = Perturbation(self.shape, rank, bias, self.base_weight, scaled, factor)
+        self.tasks[task] = made
         return made
 
     @torch.no_grad()
@@ -189,11 +164,11 @@ class Perturbed(nn.Module):
         Raises:
             ValueError: it does not fit the layer.
         """
-        rank = len(state["V"]) if "V" in state else -1
-        if not 0 <= rank <= self.shape.largest_rank:
-            raise ValueError(f"state has no V of a rank that fits the layer: {list(state)}")
+        return _filled(self._like_state(state), state)
+
+    def _like_state(self, state: Mapping[str, Tensor]) -> Perturbation:
         bias = cast(Tensor | None, self.base.bias)
-        return _filled(Perturbation(self.shape, rank, bias, self.base_weight), state)
+        return Perturbation.like_state(state, self.shape, bias, self.base_weight)
 
     @torch.no_grad()
     def fold(self, task: str) -> None:
@@ -228,10 +203,10 @@ class Perturbed(nn.Module):
                 if not isinstance(_held(self.tasks, task), Free):
                     self.free(task)
             else:
-                rank = state[at + "V"].shape[0]
-                held = _held(self.tasks, task)
-                if not isinstance(held, Perturbation) or held.rank != rank:
-                    self.perturb(task, rank)
+                own = {k.removeprefix(at): v for k, v in state.items() if k.startswith(at)}
+                made, held = self._like_state(own), _held(self.tasks, task)
+                if not isinstance(held, Perturbation) or _outline(held) != _outline(made):
+                    self.tasks[task] = made
         super()._load_from_state_dict(state, prefix, *rest)
 
     def extra_repr(self) -> str:
@@ -328,6 +303,10 @@ def _filled(module: _M, state: dict[str, Tensor]) -> _M:
     except RuntimeError as error:
         raise ValueError(f"state does not fit the module: {error}") from error
     return module
+
+
+def _outline(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: t.shape for name, t in module.state_dict().items()}
 
 
 def _held(tasks: nn.ModuleDict, task: str) -> nn.Module | None:
