@@ -8,6 +8,7 @@ import torch
 from benchmarks.epoch import plain_epochs
 from benchmarks.fisher import fisher, fisher_over_vmap
 from benchmarks.good_start_statistics import accumulation
+from benchmarks.halrp import halrp_rows
 from benchmarks.imports import import_seconds
 from benchmarks.many_tasks import many_tasks
 from benchmarks.methods import derpp, ewc
@@ -43,6 +44,7 @@ def main(repetitions: int = 9) -> None:
         accumulation(repetitions, width).row(f"statistics of 8,192 x {width}, X^T X", 1 / 0.7)
         for width in (768, 2048)
     ]
+    rows += halrp_rows(repetitions)
     wall, cpu = import_seconds(7)
     reached = "yes" if wall <= 0.3 else "no"
     rows.append(

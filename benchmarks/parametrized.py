@@ -22,7 +22,7 @@ _NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
 
 def parametrized_steps(repetitions: int) -> dict[str, Comparison]:
     """Steps of SGD with the rates of muP, over steps with one rate for all."""
-    _keep_pages()
+    keep_pages()
     return {name: _steps(*_NETS[name], repetitions) for name in _NETS}
 
 
@@ -58,7 +58,7 @@ def _training(
     return train
 
 
-def _keep_pages() -> None:
+def keep_pages() -> None:
     """Let glibc hold on to memory: pages given back and taken again, by chance in one net and not
     in the other, are up to a quarter of the time of a convolutional net's step.
     """

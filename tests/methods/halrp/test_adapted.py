@@ -491,9 +491,7 @@ def test_bad_models():
         halrp.adapt(adapted().model)
     with pytest.raises(ValueError, match=r"heads and skip must name modules.*\['9'\]"):
         halrp.adapt(network(), heads=["9"])
-    with pytest.raises(
-        ValueError, match=r"heads must name torch\.nn\.Linear layers, '0' is a Conv2d"
-    ):
+    with pytest.raises(ValueError, match=r"heads must name .*Linear layers, '0' is a Conv2d"):
         halrp.adapt(network(), heads=["0"])
 
 
