@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_loop import TinyLoop, make_learner, make_stream, same, tensors
 
-from holdfast.methods import AGEM, EWC, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
+from holdfast.methods import AGEM, EWC, L2, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
 from holdfast.methods.gpm import GPM
 from holdfast.nets.learner import HeadKind
 from holdfast.streams.stream import Scenario
@@ -24,6 +24,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "gpm": lambda: GPM(threshold=0.8, samples=9),
     "ewc": lambda: EWC(strength=1.0),
     "ewc_sampled": lambda: EWC(strength=1.0, fisher="sampled", online=True, decay=0.9),
+    "l2": L2,
 }
 STREAMS: dict[str, tuple[Scenario, HeadKind, dict[str, bool]]] = {
     "class": ("class_incremental", "auto", {}),

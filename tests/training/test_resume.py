@@ -16,7 +16,7 @@ from small_runs import (
     tensors,
 )
 
-from holdfast.methods import AGEM, EWC, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
+from holdfast.methods import AGEM, EWC, L2, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
 from holdfast.methods.gpm import GPM
 from holdfast.nets.learner import Learner
 from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
@@ -36,6 +36,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "lwf": LwF,
     "ewc": lambda: EWC(strength=2.0),
     "ewc_sampled": lambda: EWC(strength=2.0, fisher="sampled", online=True, decay=0.9),
+    "l2": L2,
 }
 MOMENTUM = {"momentum": 0.9, "reset_optimizer": False}
 ADAM = {"optimizer": "adam", "lr": 0.01, "reset_optimizer": False}

@@ -4,6 +4,7 @@ from holdfast.methods.ewc import EWC as EWC
 from holdfast.methods.finetune import Finetune as Finetune
 from holdfast.methods.gpm import GPM as GPM
 from holdfast.methods.joint import Joint as Joint
+from holdfast.methods.l2 import L2 as L2
 from holdfast.methods.lwf import LwF as LwF
 from holdfast.methods.memory import Memory as Memory
 from holdfast.methods.method import Method as Method
