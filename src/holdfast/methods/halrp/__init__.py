@@ -1,6 +1,11 @@
 from holdfast.methods.halrp.adapt import adapt as adapt
 from holdfast.methods.halrp.adapt import ranks as ranks
 from holdfast.methods.halrp.adapted import Adapted as Adapted
+from holdfast.methods.halrp.class_incremental import ClassIncremental as ClassIncremental
+from holdfast.methods.halrp.class_incremental import (
+    class_incremental_accuracy as class_incremental_accuracy,
+)
+from holdfast.methods.halrp.class_means import ClassMeans as ClassMeans
 from holdfast.methods.halrp.compress import compress as compress
 from holdfast.methods.halrp.compress import decompositions as decompositions
 from holdfast.methods.halrp.compress import spectra as spectra
@@ -10,6 +15,10 @@ from holdfast.methods.halrp.decompose import decompose as decompose
 from holdfast.methods.halrp.decompose import scaling_vectors as scaling_vectors
 from holdfast.methods.halrp.growth import Costs as Costs
 from holdfast.methods.halrp.growth import fixed_bytes as fixed_bytes
+from holdfast.methods.halrp.identify import Calibration as Calibration
+from holdfast.methods.halrp.identify import Identified as Identified
+from holdfast.methods.halrp.identify import Rule as Rule
+from holdfast.methods.halrp.identify import identify as identify
 from holdfast.methods.halrp.importance import Importance as Importance
 from holdfast.methods.halrp.importance import layer_importance as layer_importance
 from holdfast.methods.halrp.kinds import ConvMode as ConvMode
