@@ -104,7 +104,7 @@ def test_numbers_of_one_value_resolve_alike() -> None:
         ("seed", True, "seed must be a non-negative integer, got True"),
         ("heads", "many", "heads must be one of .*got 'many'"),
         ("order", 5, "order must be a list of task positions, got 5"),
-        ("order", "A", "order must be a list of task positions, got 'A'"),
+        ("order", [0, "A"], "order must be a list of task positions, got .0, .A.."),
         ("probes", "effective_rank", "probes must be a list, got 'effective_rank'"),
         ("net", 5, "net must be a name or a mapping with a name and options, got 5"),
         ("net", {"width": 4}, "net must be a name or a mapping with a name"),

@@ -26,6 +26,7 @@ from holdfast.short_names import PARTS as PARTS
 from holdfast.signatures import check_keys as check_keys
 from holdfast.signatures import hints, nearest, typed_options
 from holdfast.starts.start import Start
+from holdfast.streams.orders import task_order
 from holdfast.streams.stream import Stream
 from holdfast.training.loop import Listener
 from holdfast.training.options import Training
@@ -125,10 +126,13 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"probes must be a list, got {probes!r}")
     training = {} if config.get("training") is None else config["training"]
     order = config.get("order")
-    if order is not None and not (
+    if not (order is None or isinstance(order, str)) and not (
         isinstance(order, (list, tuple)) and all(type(i) is int for i in order)
     ):
-        raise ValueError(f"order must be a list of task positions, got {order!r}")
+        raise ValueError(
+            f"order must be a list of task positions, got {order!r}; the letter of a published "
+            "order and 'drawn N' are allowed too"
+        )
     return {
         "stream": _resolve_part("stream", config["stream"]),
         "net": _resolve_part("net", config["net"]),
@@ -226,7 +230,7 @@ def _trained_part(config: Config) -> tuple[Stream, Learner]:
     seed: int = config["seed"]
     stream = make_part("stream", config["stream"], seed=seed)
     if config["order"] is not None:
-        stream = stream.reordered(config["order"])
+        stream = stream.reordered(task_order(config["order"], len(stream)))
     return stream, fresh_learner(config, stream)
 
 

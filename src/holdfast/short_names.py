@@ -50,6 +50,7 @@ PARTS: dict[str, dict[str, str]] = {
     "analysis": {  # of a study
         "richness": "holdfast.studies.richness:GammaAnalysis",
         "good_start": "holdfast.studies.good_start:StartAnalysis",
+        "order_robustness": "holdfast.studies.order_robustness:OrderAnalysis",
     },
 }  # fmt: skip
 """Short names of the parts, by kind; anything else is taken for an import path."""

@@ -9,6 +9,8 @@ from holdfast.reports.heat import heat_figure as heat_figure
 from holdfast.reports.line import line_figure as line_figure
 from holdfast.reports.matrix import matrix_figure as matrix_figure
 from holdfast.reports.onset import onset_figure as onset_figure
+from holdfast.reports.orders import course_figure as course_figure
+from holdfast.reports.orders import fan_figure as fan_figure
 from holdfast.reports.save import save_figure as save_figure
 from holdfast.reports.table import comparison_table as comparison_table
 from holdfast.reports.theory import forgetting_figure as forgetting_figure

@@ -7,9 +7,11 @@ from matplotlib.figure import Figure
 from holdfast.reports.collapse import collapse_figure
 from holdfast.reports.gamma import Mark, gamma_figure
 from holdfast.reports.onset import onset_figure
+from holdfast.reports.orders import course_figure, fan_figure
 from holdfast.studies.analysis import Analysis
 from holdfast.studies.findings import Findings
 from holdfast.studies.good_start import StartAnalysis
+from holdfast.studies.order_robustness import OrderAnalysis, Robustness
 from holdfast.studies.richness.analysis import GammaAnalysis
 from holdfast.studies.richness.curves import GammaCurve
 
@@ -20,6 +22,8 @@ def analysis_figures(analysis: Analysis, findings: Findings) -> dict[str, Figure
         return _gamma_figures(analysis, findings)
     if isinstance(analysis, StartAnalysis):
         return _start_figures(analysis, findings)
+    if isinstance(analysis, OrderAnalysis):
+        return _order_figures(analysis, findings)
     own = getattr(analysis, "figures", None)
     return {} if own is None else dict(own(findings))
 
@@ -32,6 +36,15 @@ def _start_figures(analysis: StartAnalysis, findings: Findings) -> dict[str, Fig
         if courses:
             figures[f"onset {condition.label}".strip()] = onset_figure(courses, condition.label)
     return figures
+
+
+def _order_figures(analysis: OrderAnalysis, findings: Findings) -> dict[str, Figure]:
+    """Final accuracies and their course over orders, a panel a method, if any was measured."""
+    found = analysis.measured(findings).items()
+    measured = {label: method for label, method in found if isinstance(method, Robustness)}
+    if not measured:
+        return {}
+    return {"orders": fan_figure(measured), "courses by order": course_figure(measured)}
 
 
 def _gamma_figures(analysis: GammaAnalysis, findings: Findings) -> dict[str, Figure]:

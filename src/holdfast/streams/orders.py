@@ -1,6 +1,11 @@
-"""Orders of tasks that publications name, so that results can be laid beside theirs."""
+"""Orders of tasks: those that publications name, to lay results beside theirs, and drawn ones."""
 
+import re
 from collections.abc import Sequence
+
+import torch
+
+from holdfast.seeds import generator
 
 ORDERS: dict[int, dict[str, tuple[int, ...]]] = {
     10: {
@@ -28,7 +33,10 @@ these orders list them.
 """
 
 Order = str | Sequence[int] | None
-"""A letter of `ORDERS`, a permutation of the task positions, or `None` for 0, 1, 2, ..."""
+"""A letter of `ORDERS`; ``drawn N``, a permutation drawn by the seed N; a permutation of the task
+positions; or `None` for 0, 1, 2, ..."""
+
+_DRAWN = re.compile(r"drawn (\d{1,9})")
 
 
 def task_order(order: Order, tasks: int) -> tuple[int, ...]:
@@ -36,6 +44,8 @@ def task_order(order: Order, tasks: int) -> tuple[int, ...]:
 
     >>> task_order("B", 10)
     (1, 7, 4, 5, 2, 0, 8, 6, 9, 3)
+    >>> task_order("drawn 1", 4) == task_order("drawn 1", 4)
+    True
 
     Raises:
         ValueError: no order of that name for so many tasks, or no permutation of them.
@@ -43,11 +53,15 @@ def task_order(order: Order, tasks: int) -> tuple[int, ...]:
     if order is None:
         return tuple(range(tasks))
     if isinstance(order, str):
+        drawn = _DRAWN.fullmatch(order)
+        if drawn is not None:
+            by = generator(int(drawn[1]), "task order", tasks)
+            return tuple(torch.randperm(tasks, generator=by).tolist())
         if order not in ORDERS.get(tasks, {}):
             known = "; ".join(f"{', '.join(named)} for {n} tasks" for n, named in ORDERS.items())
             raise ValueError(
                 f"order {order!r} is not known for {tasks} tasks: there are {known}; "
-                "any permutation may be given as numbers"
+                "'drawn N' draws one by the seed N, and any permutation may be given as numbers"
             )
         return ORDERS[tasks][order]
     if sorted(order) != list(range(tasks)):

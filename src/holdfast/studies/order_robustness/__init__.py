@@ -1,0 +1,12 @@
+from holdfast.studies.order_robustness.analysis import OrderAnalysis as OrderAnalysis
+from holdfast.studies.order_robustness.components import Components as Components
+from holdfast.studies.order_robustness.components import components as components
+from holdfast.studies.order_robustness.disparity import Disparities as Disparities
+from holdfast.studies.order_robustness.disparity import Disparity as Disparity
+from holdfast.studies.order_robustness.disparity import disparities as disparities
+from holdfast.studies.order_robustness.finals import Finals as Finals
+from holdfast.studies.order_robustness.finals import finals_of as finals_of
+from holdfast.studies.order_robustness.measures import Robustness as Robustness
+from holdfast.studies.order_robustness.measures import robustness as robustness
+from holdfast.studies.order_robustness.places import Places as Places
+from holdfast.studies.order_robustness.places import places as places
