@@ -15,3 +15,4 @@ from holdfast.data.standards import normalized as normalized
 from holdfast.data.stratify import stratified as stratified
 from holdfast.data.text import bag_of_words as bag_of_words
 from holdfast.data.timm_encoder import timm_encoder as timm_encoder
+from holdfast.data.tokens import Tokenizer as Tokenizer
