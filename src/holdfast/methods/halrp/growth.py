@@ -53,7 +53,8 @@ class Costs:
         base = sum(_bytes(t) for n, t in _state(model) if ".tasks." not in n)
         base += sum(_head_bytes(heads, count) for count in classes[:first])
         own = fixed_bytes(model)
-        fixed = tuple(own + _head_bytes(heads, count) for count in classes[first:])
+        named = own if heads is None else own + (2 + int(heads.bias)) * _NAME
+        fixed = tuple(named + _head_bytes(heads, count) for count in classes[first:])
         small = sum(
             min(least, layer.shape.largest_rank) * rank_bytes(layer.shape, storage)
             for _, layer in perturbed_layers(model)
@@ -130,7 +131,7 @@ def _head_bytes(heads: TaskHeads | None, classes: int) -> int:
     if heads is None:
         return 0
     weights = (heads.width + int(heads.bias)) * classes * heads.place.element_size()
-    return weights + 8 * classes + (2 + int(heads.bias)) * _NAME
+    return weights + 8 * classes
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -64,7 +64,8 @@ def packed(model: nn.Module) -> Contents:
         "data": from_raw_bytes(data, torch.uint8, (len(data),)),
     }
     checksum = f"{zlib.crc32(data, zlib.crc32(names)):08x}"
-    content = save(tensors, {"format": FORMAT, "checksum": checksum})
+    # One entry: the order of several would be another each time.
+    content = save(tensors, {"format": f"{FORMAT} {checksum}"})
     return Contents(parts, len(names), content)
 
 
@@ -107,16 +108,16 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no packed tasks at {path}")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            found, _, checksum = (file.metadata() or {}).get("format", "").partition(" ")
+            if found != FORMAT:
                 raise ValueError(
-                    f"{path} holds no packed tasks of this version: its format is "
-                    f"{metadata.get('format')!r}, expected {FORMAT!r}"
+                    f"{path} holds no packed tasks of this version: its format is {found!r}, "
+                    f"expected {FORMAT!r}"
                 )
             names, data = (raw_bytes(file.get_tensor(k)) for k in ("index", "data"))
     except SafetensorError as error:
         raise ValueError(f"{path} is cut short or holds no packed tasks: {error}") from error
-    if f"{zlib.crc32(data, zlib.crc32(names)):08x}" != metadata.get("checksum"):
+    if f"{zlib.crc32(data, zlib.crc32(names)):08x}" != checksum:
         raise ValueError(f"{path} is damaged: what it holds does not match its checksum")
     state, at = dict[str, Tensor](), 0
     for name, kind, shape, *how in json.loads(zlib.decompress(names)):
