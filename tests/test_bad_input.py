@@ -440,7 +440,7 @@ def test_a_foreign_checkpoint(complete: Path, refused: Refused) -> None:
         with pytest.raises(ValueError, match=r"no checkpoint"):
             resume(name)
         assert "no checkpoint" in refused("resume", name)
-    with pytest.raises(ValueError, match=r"holds no classifier of this version"):
+    with pytest.raises(ValueError, match=r"holds no ContinualClassifier of this version"):
         holdfast.ContinualClassifier.load(complete / "checkpoint" / "state.safetensors")
 
 

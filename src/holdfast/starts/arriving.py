@@ -1,6 +1,8 @@
-"""A batch of features and labels, looked at before anything is changed."""
+"""Features, labels and classes, looked at before anything is changed."""
 
 import math
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +63,20 @@ def batch(features: Tensor, labels: Tensor, width: int, number: int, device: tor
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order), device=device)
     return Batch(features, tuple(present[order].tolist()), rank[positions])
+
+
+def class_numbers(classes: Iterable[int], name: str) -> tuple[int, ...]:
+    """Classes that were given as the argument `name`.
+
+    Raises:
+        TypeError: they are no integers.
+    """
+    try:
+        return tuple(operator.index(c) for c in classes)
+    except TypeError:
+        raise TypeError(
+            f"{name} must hold classes as integers, the labels of their samples; got {classes!r}"
+        ) from None
 
 
 def _check_kinds(features: Tensor, labels: Tensor) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.nets.learner import Learner
 from holdfast.seeds import generator
-from holdfast.starts.arriving import batch
+from holdfast.starts.arriving import batch, class_numbers
 from holdfast.starts.drift import without_drifted
 from holdfast.starts.fingerprint import fingerprint
 from holdfast.starts.growth_report import GrowthReport, Scores, score
@@ -83,14 +83,15 @@ def grow_head(
         What was done, and the loss and accuracy before the first step.
 
     Raises:
-        TypeError: a head that is no linear layer (naming what is supported) or shares its weight.
+        TypeError: a head that is no linear layer (naming what is supported) or shares its weight;
+            classes that are no integers.
         ValueError: classes the head has, ambiguous spare rows, features of another width or not
             finite, a new class without samples, an unknown start, a ridge below 0, statistics of
             another backbone.
     """
     _check_options(start, loss, tolerance)
     target = linear_head(head, classes, task)
-    new = tuple(int(c) for c in new_classes)
+    new = class_numbers(new_classes, "new_classes")
     places = target.places(new)
     old = {c: row for row, c in enumerate(target.labels) if c is not None}
     scored = _scored(statistics, sample, test, target, {*old, *new})

@@ -1,7 +1,7 @@
 """What a head does before the first step on new classes, and how its new rows came about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan
 
 import torch
@@ -70,7 +70,7 @@ class GrowthReport:
     before: Scores
     after: Scores
     random: Scores
-    replacements: tuple[Replacement, ...]
+    replacements: tuple[Replacement, ...] = field(repr=False)
 
     def text(self) -> str:
         """A small table: loss and accuracy before the first step."""
@@ -91,6 +91,8 @@ class GrowthReport:
                 f"{name:<14}" + "".join(f"{_cell(s):>16}" for s in (row.old, row.new, row.all))
                 for name, row in table.items()
             ]
+        else:
+            lines.append("not scored: no samples were given (test= or sample=)")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 

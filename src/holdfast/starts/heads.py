@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from holdfast.nets.heads import GrowingHead, SharedHead, TaskHeads
 from holdfast.nets.learner import Learner
 from holdfast.nets.scaled import Readout, ScaledLinear
+from holdfast.starts.arriving import class_numbers
 from holdfast.starts.model_heads import layer_of_model
 
 SUPPORTED = (
@@ -235,7 +236,8 @@ def _checked(
     own = named if named is not None else tuple(range(rows))
     if classes is None:
         return LinearHead(layer, own, named, named is None, readout, settle)
-    labels = tuple(None if c is None or c == -1 else int(c) for c in classes)
+    numbers = class_numbers([-1 if c is None else c for c in classes], "classes")
+    labels = tuple(None if c == -1 else c for c in numbers)
     held = [c for c in labels if c is not None]
     if len(labels) != rows:
         raise ValueError(

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast.seeds import generator as seeded_generator
+from holdfast.starts.arriving import class_numbers
 from holdfast.starts.given_rows import class_mean, mean_of_old, random, unit_class_mean, zeros
 from holdfast.starts.moments import Weighting
 from holdfast.starts.ridge import check_ridge
@@ -106,6 +107,7 @@ def new_rows(
         generator: for ``random``; `None`: one of seed 0.
 
     Raises:
+        TypeError: classes that are no integers.
         ValueError: an unknown start or loss, classes that are named twice or are old and new,
             rows that do not fit the classes or the statistics, values that are not finite, a new
             class without samples, statistics that cannot be split as asked, a ridge below 0.
@@ -120,12 +122,15 @@ def new_rows(
         )
     if isinstance(ridge, str):
         if ridge not in get_args(Criterion):
-            raise ValueError(f"ridge must be a number or one of {get_args(Criterion)}: {ridge!r}")
+            raise ValueError(
+                f"ridge must be a number or one of {get_args(Criterion)}, got {ridge!r}"
+            )
         if ridge in ("loo", "held_out") and features is None and start in _SEEING:
             raise ValueError(f"ridge={ridge!r} needs features; give some, or take 'gcv'")
     else:
         check_ridge(ridge, "free")
-    known, fresh = tuple(map(int, old_classes)), tuple(map(int, new_classes))
+    known = class_numbers(old_classes, "old_classes")
+    fresh = class_numbers(new_classes, "new_classes")
     _check_classes(known, fresh, len(old))
     if not old.isfinite().all():
         raise ValueError("old holds values that are not finite: the head was lost before")
