@@ -30,6 +30,7 @@ PARTS: dict[str, dict[str, str]] = {
         "lwf": "holdfast.methods:LwF",
         "agem": "holdfast.methods:AGEM",
         "gpm": "holdfast.methods:GPM",
+        "wsn": "holdfast.methods:WSN",
         "halrp": "holdfast.methods.halrp:HALRP",
         "halrp_official": "holdfast.methods.halrp:official",
     },

@@ -18,6 +18,7 @@ from small_runs import (
 
 from holdfast.methods import AGEM, EWC, L2, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
 from holdfast.methods.gpm import GPM
+from holdfast.methods.wsn import WSN
 from holdfast.nets.learner import Learner
 from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
 from holdfast.records.record import Record
@@ -136,6 +137,7 @@ SETUPS: dict[str, Setup] = {
     "gpm": Setup(
         lambda: GPM(threshold=0.8, samples=6), "task_incremental", net="noisy", training=ADAM
     ),
+    "wsn": Setup(WSN, "task_incremental", net="noisy", training=ADAM),
     "single_task_carried": Setup(SingleTask, "task_incremental", training=ADAM),
     "single_task_momentum": Setup(SingleTask, "domain_incremental", training=MOMENTUM),
     "channels_last": Setup(net="image", training=ADAM),

@@ -10,3 +10,4 @@ from holdfast.methods.memory import Memory as Memory
 from holdfast.methods.method import Method as Method
 from holdfast.methods.replay import Replay as Replay
 from holdfast.methods.single_task import SingleTask as SingleTask
+from holdfast.methods.wsn import WSN as WSN

@@ -380,9 +380,9 @@ class Loop:
         if self.open:
             self._new_optimizer(trainable(self.learner))
         elif kept:
-            # Of the task before, whose parameters may have been frozen since.
+            # Of the task before, whose parameters may have been frozen since, or be gone.
             named = dict(self.learner.named_parameters())
-            self._new_optimizer({name: named[name] for name in kept})
+            self._new_optimizer({name: named[name] for name in kept if name in named})
         if self.optimizer is not None:
             load_optimizer_state(self.optimizer, self.optimized, kept)
         if self.open:
