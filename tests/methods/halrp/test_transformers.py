@@ -163,7 +163,7 @@ def test_a_pretrained_base_in_a_run() -> None:
     before = {k: v.clone() for k, v in model.state_dict().items()}
     tasks = stream()
     learner = build_learner(Features(model, output="mean", padding=0), tasks, heads="per_task")
-    training = holdfast.Training(epochs=5, batch_size=12, optimizer="adamw", lr=2e-2, device="cpu")
+    training = holdfast.Training(epochs=10, batch_size=12, optimizer="adamw", lr=2e-2, device="cpu")
     record = holdfast.run(tasks, learner, HALRP(base="pretrained"), training)
     adapted = learner.backbone
     assert isinstance(adapted, Adapted)
