@@ -3,6 +3,7 @@ from holdfast.methods.derpp import DERpp as DERpp
 from holdfast.methods.ewc import EWC as EWC
 from holdfast.methods.finetune import Finetune as Finetune
 from holdfast.methods.gpm import GPM as GPM
+from holdfast.methods.halrp.method import HALRP as HALRP
 from holdfast.methods.joint import Joint as Joint
 from holdfast.methods.l2 import L2 as L2
 from holdfast.methods.lwf import LwF as LwF
