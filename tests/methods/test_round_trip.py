@@ -7,7 +7,21 @@ import pytest
 import torch
 from tiny_loop import TinyLoop, make_learner, make_stream, same, tensors
 
-from holdfast.methods import AGEM, EWC, L2, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
+from holdfast.methods import (
+    AGEM,
+    EWC,
+    L2,
+    BatchEnsemble,
+    BatchNormOnly,
+    DERpp,
+    Finetune,
+    Joint,
+    LwF,
+    Method,
+    Replay,
+    SingleTask,
+    TaskLoRA,
+)
 from holdfast.methods.gpm import GPM
 from holdfast.methods.wsn import WSN
 from holdfast.nets.learner import HeadKind
@@ -30,6 +44,10 @@ METHODS: dict[str, Callable[[], Method]] = {
 }
 STREAMS: dict[str, tuple[Scenario, HeadKind, dict[str, bool]]] = {
     "class": ("class_incremental", "auto", {}),
+    "batch_norm": lambda: BatchNormOnly(biases=True),
+    "batch_ensemble": BatchEnsemble,
+    "task_lora": lambda: TaskLoRA(rank=2, scale=3.0, biases=False),
+    "task_lora_pretrained": lambda: TaskLoRA(rank=2, base="pretrained"),
     "class_shared": ("class_incremental", "shared", {}),
     "task": ("task_incremental", "auto", {}),
     "domain": ("domain_incremental", "auto", {}),
@@ -39,7 +57,9 @@ STREAMS: dict[str, tuple[Scenario, HeadKind, dict[str, bool]]] = {
 REFUSED = {
     ("single_task", "class"),
     ("single_task", "class_shared"),
+HEADS_BY_TASK = ("batch_norm", "batch_ensemble", "task_lora", "task_lora_pretrained")
     ("lwf", "regression"),
+    *((method, stream) for method in HEADS_BY_TASK for stream in STREAMS if stream != "task"),
     ("gpm", "class"),
     *(("wsn", stream) for stream in STREAMS if stream != "task"),
     ("replay_balanced", "regression"),

@@ -16,7 +16,21 @@ from small_runs import (
     tensors,
 )
 
-from holdfast.methods import AGEM, EWC, L2, DERpp, Finetune, Joint, LwF, Method, Replay, SingleTask
+from holdfast.methods import (
+    AGEM,
+    EWC,
+    L2,
+    BatchEnsemble,
+    BatchNormOnly,
+    DERpp,
+    Finetune,
+    Joint,
+    LwF,
+    Method,
+    Replay,
+    SingleTask,
+    TaskLoRA,
+)
 from holdfast.methods.gpm import GPM
 from holdfast.methods.wsn import WSN
 from holdfast.nets.learner import Learner
@@ -39,7 +53,11 @@ METHODS: dict[str, Callable[[], Method]] = {
     "ewc_sampled": lambda: EWC(strength=2.0, fisher="sampled", online=True, decay=0.9),
     "l2": L2,
 }
+    "batch_norm": BatchNormOnly,
+    "batch_ensemble": BatchEnsemble,
+    "task_lora": lambda: TaskLoRA(rank=2),
 MOMENTUM = {"momentum": 0.9, "reset_optimizer": False}
+HEADS_BY_TASK = ("batch_norm", "batch_ensemble", "task_lora")
 ADAM = {"optimizer": "adam", "lr": 0.01, "reset_optimizer": False}
 
 
@@ -123,6 +141,7 @@ SETUPS: dict[str, Setup] = {
         for scenario in ("class", "task", "domain")
         if (name, scenario) != ("single_task", "class")
         and (scenario != "domain" or name in ("single_task", "lwf", "ewc", "derpp"))
+        and (name not in HEADS_BY_TASK or scenario == "task")
     },
     # carried optimizer states, for each head
     "momentum_growing": Setup(training=MOMENTUM),
@@ -143,6 +162,13 @@ SETUPS: dict[str, Setup] = {
     "channels_last": Setup(net="image", training=ADAM),
     "channels_last_momentum": Setup(net="image", training=MOMENTUM),
     # schedules
+    "batch_ensemble_carried": Setup(BatchEnsemble, "task_incremental", net="noisy", training=ADAM),
+    "task_lora_pretrained": Setup(
+        lambda: TaskLoRA(rank=2, scale=2.0, biases=False, base="pretrained"),
+        "task_incremental",
+        net="image",
+        training=MOMENTUM,
+    ),
     "one_cycle": Setup(training={"schedule": "one_cycle"}),
     "cosine": Setup(training={"schedule": "cosine", **MOMENTUM}),
     "exponential": Setup(training={"schedule": "exponential", "decay": 0.5}),

@@ -1,4 +1,6 @@
 from holdfast.methods.agem import AGEM as AGEM
+from holdfast.methods.batch_ensemble import BatchEnsemble as BatchEnsemble
+from holdfast.methods.batch_norm_only import BatchNormOnly as BatchNormOnly
 from holdfast.methods.derpp import DERpp as DERpp
 from holdfast.methods.ewc import EWC as EWC
 from holdfast.methods.finetune import Finetune as Finetune
@@ -11,4 +13,5 @@ from holdfast.methods.memory import Memory as Memory
 from holdfast.methods.method import Method as Method
 from holdfast.methods.replay import Replay as Replay
 from holdfast.methods.single_task import SingleTask as SingleTask
+from holdfast.methods.task_lora import TaskLoRA as TaskLoRA
 from holdfast.methods.wsn import WSN as WSN
