@@ -187,6 +187,8 @@ def test_state_goes_to_a_fresh_model(through, tmp_path):
     fresh.load_state_dict(state)
     assert fresh.tasks == model.tasks
     assert fresh.active is None
+    assert not any(p.requires_grad for p in fresh.base_parameters())
+    fresh.train().eval().check_base()
     for task in (0, 1, 2, "wide", "free"):
         assert torch.equal(fresh(x, task), model.unfold()(x, task))
     assert fresh.merge("wide")(x).shape == (5, 7)

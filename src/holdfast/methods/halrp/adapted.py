@@ -37,9 +37,6 @@ class Adapted(nn.Module):
     Called as ``model(x, task)``: task is the id of one task, (n,) ids of a task for each sample,
     or `None` for the active one. All that tasks have are registered parameters and buffers:
     moving, copying, `state_dict` and loading it (into a model adapted alike) work as ever.
-
-    Args:
-        model, conv, heads, skip, freeze_others, base_task: see `holdfast.methods.halrp.adapt`.
     """
 
     per_task = True
@@ -111,7 +108,7 @@ class Adapted(nn.Module):
         name = self._new(task)
         for at, layer in layers.items():
             layer.perturb(name, chosen[at], scaled, biased, factor)
-        self._own_modules(name, None, outputs, seed)
+        self._begin(name, None, outputs, seed)
 
     def add_free(
         self, task: Task, beginning: Task | None = None, outputs: int | None = None, seed: int = 0
@@ -131,19 +128,19 @@ class Adapted(nn.Module):
         name = self._new(task)
         for _, layer in perturbed_layers(self.model):
             layer.free(name, start)
-        self._own_modules(name, start, outputs, seed)
+        self._begin(name, start, outputs, seed)
 
     def settle(
         self, task: Task, found: Mapping[str, Decomposition], ranks: Mapping[str, int] | Plan
     ) -> None:
         """Put a free task's weights aside for the nearest of the given ranks.
 
-        U = u sqrt(sigma) and V = sqrt(sigma) v of the first triplets, r and s as found. Bias, norm
-        layers and heads stay as they are.
+        U = u sqrt(sigma) and V = sqrt(sigma) v of the first triplets, r and s as found. The rest of
+        the task stays as it is.
 
         Args:
             task: added by `add_free`.
-            found: decomposition of each layer's free weight.
+            found: of each layer's free weight.
             ranks: of each layer; a `Plan` is kept in `plans`.
 
         Raises:
@@ -257,16 +254,8 @@ class Adapted(nn.Module):
                 "longer compute what they learned; load the base they were made for"
             )
 
-    # -- use
-
     def forward(self, x: Any = None, task: Task | Tensor | None = None, **named: Any) -> Any:
-        """The output of the task, or of each sample's own task.
-
-        Args:
-            x: of the model; may be left out where it takes named inputs alone.
-            task: see above.
-            named: further inputs.
-        """
+        """The output of the task, or of each sample's own; `x` where the model takes one."""
         inputs = () if x is None else (x,)
         if task is None:
             return self.model(*inputs, **named)
@@ -331,9 +320,8 @@ class Adapted(nn.Module):
             raise ValueError(f"task {name!r} is the base itself; save the plain model, merge(None)")
         self.check_base()
         plan = asdict(self.plans[name]) if name in self.plans else None
-        held = task_file.TaskFile(
-            name, self.fingerprint(), self.conv, plan, task_file.tensors_of(self.model, name)
-        )
+        tensors = task_file.tensors_of(self.model, name)
+        held = task_file.TaskFile(name, self.fingerprint(), self.conv, plan, tensors)
         return task_file.write_task(Path(path), held)
 
     def import_task(self, path: str | Path, task: Task | None = None) -> str:
@@ -341,7 +329,7 @@ class Adapted(nn.Module):
 
         Args:
             path: of the file.
-            task: id to give it; the one it had by default.
+            task: id to give it, the one it had by default.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -367,12 +355,10 @@ class Adapted(nn.Module):
             self.freeze()
         return name
 
-    def _own_modules(
-        self, name: str, beginning: str | None, outputs: int | None, seed: int
-    ) -> None:
+    def _begin(self, name: str, start: str | None, outputs: int | None, seed: int) -> None:
         with seeded(seed, "halrp", "heads", name):
             for _, module in per_task_modules(self.model):
-                module.begin(name, beginning, outputs)
+                module.begin(name, start, outputs)
         self.names.append(name)
 
     def _refuse_folded(self, name: str, doing: str) -> None:
@@ -396,11 +382,7 @@ class Adapted(nn.Module):
         return torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """The inverse of `get_extra_state`.
-
-        Raises:
-            ValueError: the state is of a model adapted with another conv mode.
-        """
+        """The inverse of `get_extra_state`; a `ValueError` for that of another conv mode."""
         held = json.loads(bytes(state.tolist()))
         if held["conv"] != self.conv:
             raise ValueError(
@@ -410,5 +392,8 @@ class Adapted(nn.Module):
         self.names, self._base = list(held["tasks"]), held["base"]
         self.plans = {n: Plan.from_values(v) for n, v in held["plans"].items()}
         self.folded = None
-        if self.active not in (None, *self.tasks):
-            self.activate(None)
+        if self.names:
+            for p in self.base_parameters():
+                p.requires_grad_(False)
+            self.train(self.training)
+        self.activate(self.active if self.active in self.tasks else None)
