@@ -17,19 +17,14 @@ def folder(tmp_path_factory):
     """What two processes left."""
     folder = tmp_path_factory.mktemp("reduced")
     meeting = (folder / "meeting").as_uri()
-    command = [sys.executable, str(HERE / "reducing.py")]
-    running = [
-        subprocess.Popen(
-            [*command, str(rank), meeting, str(folder)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for rank in (0, 1)
-    ]
-    for process in running:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+    done = subprocess.run(
+        [sys.executable, str(HERE / "reducing.py"), meeting, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
     return folder
 
 
