@@ -190,6 +190,14 @@ def test_pruning_reaches_the_growth_by_the_papers_count_and_changes_earlier_task
     assert (forgetting(free) == 0).all()
 
 
+def test_pruned_tasks_stay_on_the_grid_of_their_storage() -> None:
+    _, learner = go(HALRP(alpha=1.0, growth=0.3, growth_by="pruning", storage="int8"))
+    for task in adapted(learner).names:
+        for _, m, axis in low_rank_matrices(adapted(learner), task):
+            assert (m == 0).any()
+            assert torch.equal(rounded(m, "int8", axis), m)
+
+
 def test_pruning_below_the_growth_does_nothing() -> None:
     record, learner = go(official(growth=50.0))
     free, other = go(official(growth=None))
