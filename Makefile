@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation reproduce-richness reproduce-theory reproduce-good-start coordinate-check clean
+.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation reproduce-richness reproduce-theory reproduce-good-start reproduce-halrp coordinate-check clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -57,6 +57,9 @@ reproduce-theory: $(STAMP)
 
 reproduce-good-start: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_good_start
+
+reproduce-halrp: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_halrp
 
 coordinate-check: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coordinate_check
