@@ -233,7 +233,9 @@ def _above(asked: Asked, other: str, claim: str, margin: float) -> list[Verdict]
     shared = [seed for seed in first if seed in second]
     if not shared or set(ours) != set(theirs):
         return []
-    apart = [np.mean([*map(_acc, first[s])]) - np.mean([*map(_acc, second[s])]) for s in shared]
+    apart = [
+        float(np.mean([*map(_acc, first[s])]) - np.mean([*map(_acc, second[s])])) for s in shared
+    ]
     found = _mean(apart)
     return [
         Verdict(
