@@ -104,6 +104,18 @@ def test_rows_are_those_of_all_samples(weighting: str, training: dict[str, Any])
         )
 
 
+def test_what_another_run_left_does_not_count() -> None:
+    """Its columns stand for other classes, though the backbone is the same."""
+    fresh, _ = spied(Setup(Finetune, training=FROZEN))
+    used = Spy()
+    other = make_stream().reordered([2, 0, 1])
+    run(other, make_learner(other), Finetune(), Training(epochs=1, **FROZEN), start=used)
+    again = Setup(Finetune, training=FROZEN)
+    again.start = lambda: used
+    again.run()
+    assert same(used._after[-1], fresh._after[-1])
+
+
 def test_a_frozen_backbone_needs_no_old_samples() -> None:
     """Without rehearsal the statistics kept are those of all samples."""
     spy, record = spied(Setup(Finetune, training=FROZEN))

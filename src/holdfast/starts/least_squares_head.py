@@ -117,8 +117,11 @@ class LeastSquaresHead(Start):
 
     def prepare(self, learner: Learner, context: Context) -> dict[str, Any] | None:
         """Set the rows of the new classes; the report is for the record."""
-        if context.index == 0 and not self.first:
-            return None
+        if context.index == 0:
+            # Columns of another run, which this object may have served, stand for other classes.
+            self._statistics, self._in_part = None, ()
+            if not self.first:
+                return None
         heads = learner.heads
         if not isinstance(heads, (GrowingHead, SharedHead, TaskHeads)):
             return self._nothing(f"the rows of {type(heads).__name__} are not known")
