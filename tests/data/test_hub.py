@@ -43,6 +43,16 @@ def test_images_by_known_name(served, monkeypatch):
     assert torch.equal(Dataset.from_hub("cifar10").train.x, data.train.x)
 
 
+def test_tiny_imagenet_is_tested_on_its_labelled_split(served):
+    columns = [{"image": image_column(noise(n, 64, 64, 3)), "label": [0, 1] * n} for n in (4, 2)]
+    files = [{**c, "label": c["label"][: len(c["image"])]} for c in columns]
+    asked = served(train=files[0], valid=files[1])
+    data = Dataset.from_hub("tiny_imagenet")
+    assert asked == [("zh-plus/tiny-imagenet", None)]
+    assert (len(data.train), len(data.test), data.validation) == (4, 2, None)
+    assert data.input_shape == (3, 64, 64)
+
+
 def test_text_in_the_order_of_names(served):
     columns = {"text": ["a b c", "d e f", "g h i"], "intent": ["yes", "oos", "apr"]}
     asked = served(train=columns, test=columns, validation=columns)

@@ -33,7 +33,9 @@ def read_hub(
         raise ValueError(f"name must be 'owner/dataset' or one of {on_hub}, got {name!r}")
     path = known.hub.path if known and known.hub else name
     chosen = config or (known.hub.config if known and known.hub else None)
-    splits = _download(path, chosen)
+    splits = dict(_download(path, chosen))
+    if known is not None and known.hub is not None and known.hub.test in splits:
+        splits["test"] = splits.pop(known.hub.test)
     missing = [s for s in ("train", "test") if s not in splits]
     if missing:
         raise ValueError(f"{path} on the hub has no split {missing}; it has {list(splits)}")

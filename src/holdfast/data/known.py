@@ -34,11 +34,19 @@ class Layout:
 
 @dataclass(frozen=True)
 class Hub:
-    """A dataset on the Hugging Face hub; `layout` where its columns are not those of the folder."""
+    """A dataset on the Hugging Face hub.
+
+    Args:
+        path: ``owner/dataset``.
+        config: where it has several.
+        layout: where its columns are not those of the folder.
+        test: name of the split that is tested on.
+    """
 
     path: str
     config: str | None = None
     layout: Layout | None = None
+    test: str = "test"
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,12 @@ KNOWN: dict[str, Known] = {
         "100 kinds of objects in 20 superclasses, 32 x 32 colour (Krizhevsky, 2009)",
         Layout("img", "fine_label", group="coarse_label"),
         Hub("uoft-cs/cifar100"),
+    ),
+    "tiny_imagenet": Known(
+        "200 kinds of objects, 64 x 64 colour (Stanford CS231n, 2015); the authors' validation "
+        "images are for testing, since labels of their test images are not published",
+        Layout("image", "label"),
+        Hub("zh-plus/tiny-imagenet", test="valid"),
     ),
     "omniglot": Known(
         "1,623 characters of 50 alphabets, 28 x 28 grey (Lake et al., 2015); of the 20 drawings "
