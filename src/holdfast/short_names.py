@@ -34,6 +34,7 @@ PARTS: dict[str, dict[str, str]] = {
         "agem": "holdfast.methods:AGEM",
         "gpm": "holdfast.methods:GPM",
         "wsn": "holdfast.methods:WSN",
+        "apd": "holdfast.methods:APD",
         "halrp": "holdfast.methods.halrp:HALRP",
         "halrp_official": "holdfast.methods.halrp:official",
     },

@@ -23,6 +23,7 @@ from holdfast.methods import (
     TaskLoRA,
 )
 from holdfast.methods.gpm import GPM
+from holdfast.methods.apd import APD
 from holdfast.methods.wsn import WSN
 from holdfast.nets.learner import HeadKind
 from holdfast.streams.stream import Scenario
@@ -37,6 +38,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     "agem": lambda: AGEM(memory=20, batch_size=5),
     "lwf": LwF,
     "wsn": WSN,
+    "apd": lambda: APD(drift=5.0, consolidate=2, groups=1),
+    "apd_fixed": lambda: APD(retroactive=False),
     "gpm": lambda: GPM(threshold=0.8, samples=9),
     "ewc": lambda: EWC(strength=1.0),
     "ewc_sampled": lambda: EWC(strength=1.0, fisher="sampled", online=True, decay=0.9),
@@ -61,7 +64,7 @@ HEADS_BY_TASK = ("batch_norm", "batch_ensemble", "task_lora", "task_lora_pretrai
     ("lwf", "regression"),
     *((method, stream) for method in HEADS_BY_TASK for stream in STREAMS if stream != "task"),
     ("gpm", "class"),
-    *(("wsn", stream) for stream in STREAMS if stream != "task"),
+    *((m, s) for m in ("wsn", "apd", "apd_fixed") for s in STREAMS if s != "task"),
     ("replay_balanced", "regression"),
 }
 

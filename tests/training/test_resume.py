@@ -32,6 +32,7 @@ from holdfast.methods import (
     TaskLoRA,
 )
 from holdfast.methods.gpm import GPM
+from holdfast.methods.apd import APD
 from holdfast.methods.wsn import WSN
 from holdfast.nets.learner import Learner
 from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
@@ -155,6 +156,9 @@ SETUPS: dict[str, Setup] = {
     "adamw_reset": Setup(training={"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1}),
     "gpm": Setup(
         lambda: GPM(threshold=0.8, samples=6), "task_incremental", net="noisy", training=ADAM
+    ),
+    "apd": Setup(
+        lambda: APD(consolidate=2, groups=1), "task_incremental", net="noisy", training=ADAM
     ),
     "wsn": Setup(WSN, "task_incremental", net="noisy", training=ADAM),
     "single_task_carried": Setup(SingleTask, "task_incremental", training=ADAM),

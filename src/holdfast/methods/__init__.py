@@ -1,4 +1,5 @@
 from holdfast.methods.agem import AGEM as AGEM
+from holdfast.methods.apd import APD as APD
 from holdfast.methods.batch_ensemble import BatchEnsemble as BatchEnsemble
 from holdfast.methods.batch_norm_only import BatchNormOnly as BatchNormOnly
 from holdfast.methods.derpp import DERpp as DERpp
