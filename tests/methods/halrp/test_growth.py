@@ -114,6 +114,14 @@ def test_growth_is_shared_equally_by_u_and_v():
     assert Costs(1000, (), 10).low_rank_of_growth(0.2) == 0
 
 
+def test_auto_is_a_fifth_or_what_tasks_take_besides():
+    assert Costs(1000, (50, 30), 10).low_rank_auto() == (200 - 80) // 2
+    assert Costs(1000, (100, 60), 10).low_rank_auto() == 80
+    assert Costs(1000, (500, 300), 10).low_rank_auto() == 400
+    assert Costs(1000, (4, 4), 150).low_rank_auto() == 150
+    assert Costs(1000, (), 10).low_rank_auto() == 0
+
+
 @given(st.integers(100, 10**7), st.lists(st.integers(1, 10**6), min_size=1), st.integers(0, 10**5))
 def test_the_smallest_bound_that_is_named_is_enough(base, fixed, least):
     costs = Costs(base, tuple(fixed), least)

@@ -226,7 +226,10 @@ def test_official_from_a_configuration() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": None}, "alpha is None and no budget, growth or task_budget bounds ranks"),
+        (
+            {"alpha": None, "growth": None},
+            "alpha is None and no budget, growth or task_budget bounds ranks",
+        ),
         ({"growth": 0.2, "task_budget": 0.1}, "growth and task_budget both bound"),
         ({"growth": 0.2, "budget": 0.1}, "budget and growth or task_budget both bound"),
         ({"growth": 0.0}, "growth must be a number above 0"),
@@ -253,6 +256,19 @@ def test_growth_below_the_fixed_costs_is_refused_before_work() -> None:
         learner = build_learner(net(), data)
         HALRP(**{name: smallest}).check(learner, data)
         assert not isinstance(learner.backbone, Adapted)
+
+
+def test_the_default_bounds_growth_unless_another_bound_is_given() -> None:
+    _, learner = go(HALRP())
+    data = stream()
+    classes = [len(task.classes) for task in data]
+    costs = Costs.of(adapted(learner), learner.heads, classes, "int8")
+    low = costs.low_rank_auto()
+    assert costs.base * (1 + 0.2) < sizes(learner).bytes  # a small base takes more
+    assert sizes(learner).bytes <= costs.base + sum(costs.fixed) + low * len(costs.fixed)
+    assert HALRP(task_budget=0.1).growth is None
+    assert HALRP(budget=0.1).growth is None
+    assert official().storage == "float32"
 
 
 def test_other_refusals_come_before_work() -> None:

@@ -18,6 +18,10 @@ Means = Literal["ranks", "pruning"]
 ``pruning``: after each task entries of U and V of all tasks go, as in the authors' code."""
 
 
+Growth = float | Literal["auto"] | None
+"""A share of the base's bytes; ``auto``: .2, or more where that leaves little to U and V."""
+
+
 @dataclass(frozen=True)
 class Control:
     """Bounds on what tasks take; see the arguments of the same names of `HALRP`.
@@ -26,7 +30,7 @@ class Control:
         ValueError: a number out of range, an unknown name, or options that exclude each other.
     """
 
-    growth: float | None = None
+    growth: Growth = None
     task_budget: float | None = None
     growth_by: Means = "ranks"
     storage: Storage = "float32"
@@ -36,12 +40,13 @@ class Control:
     def __post_init__(self) -> None:
         check_choice("growth_by", self.growth_by, Means)
         check_choice("storage", self.storage, Storage)
-        for name in ("growth", "task_budget"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), positive=True)
+        if self.growth is not None and self.growth != "auto":
+            check_number("growth", self.growth, positive=True)
+        if self.task_budget is not None:
+            check_number("task_budget", self.task_budget, positive=True)
         if self.growth is not None and self.task_budget is not None:
             raise ValueError("growth and task_budget both bound what a task takes: give one")
-        if self.growth_by == "pruning" and self.growth is None:
+        if self.growth_by == "pruning" and self.growth in (None, "auto"):
             raise ValueError(
                 "growth_by 'pruning' needs growth, the total that tasks are pruned to; to prune by "
                 "fixed numbers give prune_below or prune_share alone"
@@ -82,6 +87,8 @@ class Control:
             return None
         classes = [len(task.classes) for task in stream]
         costs = Costs.of(model, heads, classes, self.storage, self.least)
+        if self.growth == "auto":
+            return costs.low_rank_auto()
         if self.growth is not None:
             return costs.low_rank_of_growth(self.growth)
         assert self.task_budget is not None
@@ -93,7 +100,7 @@ class Control:
         adapted = learner.backbone
         assert isinstance(adapted, Adapted)
         if self.growth_by == "pruning":
-            assert self.growth is not None
+            assert isinstance(self.growth, int | float)
             share = share_for(self.growth, sizes(learner).growth_paper_dense)
             if share is not None:
                 prune(adapted, replace(self.pruning, share=share))

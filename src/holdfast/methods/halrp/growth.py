@@ -11,6 +11,9 @@ from holdfast.methods.halrp.plan import Spectrum
 from holdfast.methods.halrp.storage import Storage, rank_bytes
 from holdfast.nets.heads import TaskHeads
 
+AUTO = 0.2
+"""Growth of all tasks that ``auto`` aims at."""
+
 _NAME, _TASK = 16, 64
 """Bytes that the file of `save_packed` takes at most for name, shape and kind of a tensor, and for
 the name of a task: its index is deflated, and names repeat."""
@@ -86,6 +89,18 @@ class Costs:
                 f"the smallest growth is {_up(least / self.base)}"
             )
         return (int(growth * self.base) - sum(self.fixed)) // tasks
+
+    def low_rank_auto(self) -> int:
+        """Bytes of each task's U and V for a growth of .2, or more where this leaves little.
+
+        As `low_rank_of_growth`, and at least as many as the fixed bytes of a task on average: of
+        small bases and long streams these alone come near to .2, or past it. Never refused.
+        """
+        tasks = len(self.fixed)
+        if not tasks:
+            return 0
+        fixed = sum(self.fixed)
+        return max((int(AUTO * self.base) - fixed) // tasks, fixed // tasks, self.least)
 
     def low_rank_of_task(self, share: float, task: int) -> int:
         """Bytes of one task's U and V, if it takes a share of the base's bytes in all.

@@ -12,7 +12,7 @@ from holdfast.data.split import Split
 from holdfast.methods.arguments import check_choice, check_number, check_positive_integer
 from holdfast.methods.halrp.adapted import Adapted
 from holdfast.methods.halrp.compress import decompositions, spectra
-from holdfast.methods.halrp.control import Control, Means
+from holdfast.methods.halrp.control import Control, Growth, Means
 from holdfast.methods.halrp.decompose import Decomposition, Scaling
 from holdfast.methods.halrp.growth import fitting_rank
 from holdfast.methods.halrp.importance import Importance, layer_importance
@@ -54,8 +54,9 @@ class HALRP(Method):
         alpha: share of the total score that ranks keep; `None` goes by `budget` alone.
         budget: most parameters of one task's U and V, as a share of the base's; `None` for none.
         most, least: ranks of a layer.
-        choice: ``curvature``; ``flat``: `most` in every layer; ``random``: importance drawn
-            log-uniformly from [1e-3, 1e3] for each layer, as a control.
+        choice: ``curvature``; ``flat``: the same in every layer, `most` or what the bound allows;
+            ``random``: importance drawn log-uniformly from [1e-3, 1e3] for each layer, as a
+            control.
         per_cost: rank by score a parameter.
         warm_up: epochs.
         importance, scaling, conv: see `layer_importance`, `scaling_vectors`, `ConvMode`.
@@ -70,7 +71,9 @@ class HALRP(Method):
             ``ranks`` in bytes as stored, nothing left out: all tasks get the same bytes for U and
             V, fixed before they come, and forgetting is exactly 0. With ``pruning`` in the paper's
             count: after each task all tasks so far are pruned, without training, as in the authors'
-            code; it is overshot by the part of r, s, norm layers and heads.
+            code; it is overshot by the part of r, s, norm layers and heads. ``auto``: 0.2, and
+            where r, s, norm layers and heads alone take half of that or more, as many bytes for U
+            and V as for these; nothing where `budget` or `task_budget` is given. `None`: any.
         task_budget: most bytes that one task may add, as a share of the base's, for streams whose
             length is not known; instead of `growth`.
         growth_by: ``ranks`` or ``pruning``, see `growth`.
@@ -83,7 +86,7 @@ class HALRP(Method):
     def __init__(
         self,
         *,
-        alpha: float | None = 0.9,
+        alpha: float | None = 0.98,
         budget: float | None = None,
         most: int = 100,
         least: int = 1,
@@ -99,10 +102,10 @@ class HALRP(Method):
         base: BaseKind = "first_task",
         skip: Sequence[str] = (),
         freeze_others: bool = False,
-        growth: float | None = None,
+        growth: Growth = "auto",
         task_budget: float | None = None,
         growth_by: Means = "ranks",
-        storage: Storage = "float32",
+        storage: Storage = "int8",
         prune_below: float = 0.0,
         prune_share: float = 0.0,
         prune_over: Scope = "task",
@@ -111,6 +114,8 @@ class HALRP(Method):
             check_number("alpha", alpha, positive=True, to=1.0)
         if budget is not None:
             check_number("budget", budget, positive=True)
+        if growth == "auto" and not (budget is None and task_budget is None):
+            growth = None  # another bound was asked for
         self.growth, self.task_budget, self.growth_by = growth, task_budget, growth_by
         self.storage: Storage = storage
         self.prune_below, self.prune_share, self.prune_over = prune_below, prune_share, prune_over

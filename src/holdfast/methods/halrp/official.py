@@ -50,6 +50,7 @@ def official(
         towards=0.0,
         growth=growth,
         growth_by="pruning" if pruned else "ranks",
+        storage="float32",
         prune_below=prune_below if pruned else 0.0,
         prune_over=prune_over if pruned else "task",
     )

@@ -99,7 +99,7 @@ def check_storage(storage: str, model: nn.Module) -> None:
     if storage == "int8" and narrow:
         raise ValueError(
             f"storage 'int8' needs parameters of float32 or float64, which hold its grid exactly; "
-            f"the model has {', '.join(sorted(narrow))}"
+            f"the model has {', '.join(sorted(narrow))}: choose 'bfloat16'"
         )
 
 
