@@ -18,8 +18,11 @@ from small_runs import (
 
 from holdfast.methods import (
     AGEM,
+    APD,
     EWC,
+    GPM,
     L2,
+    WSN,
     BatchEnsemble,
     BatchNormOnly,
     DERpp,
@@ -31,9 +34,6 @@ from holdfast.methods import (
     SingleTask,
     TaskLoRA,
 )
-from holdfast.methods.gpm import GPM
-from holdfast.methods.apd import APD
-from holdfast.methods.wsn import WSN
 from holdfast.nets.learner import Learner
 from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
 from holdfast.records.record import Record
@@ -53,12 +53,12 @@ METHODS: dict[str, Callable[[], Method]] = {
     "ewc": lambda: EWC(strength=2.0),
     "ewc_sampled": lambda: EWC(strength=2.0, fisher="sampled", online=True, decay=0.9),
     "l2": L2,
-}
     "batch_norm": BatchNormOnly,
     "batch_ensemble": BatchEnsemble,
     "task_lora": lambda: TaskLoRA(rank=2),
-MOMENTUM = {"momentum": 0.9, "reset_optimizer": False}
+}
 HEADS_BY_TASK = ("batch_norm", "batch_ensemble", "task_lora")
+MOMENTUM = {"momentum": 0.9, "reset_optimizer": False}
 ADAM = {"optimizer": "adam", "lr": 0.01, "reset_optimizer": False}
 
 
@@ -141,8 +141,8 @@ SETUPS: dict[str, Setup] = {
         for name, method in METHODS.items()
         for scenario in ("class", "task", "domain")
         if (name, scenario) != ("single_task", "class")
-        and (scenario != "domain" or name in ("single_task", "lwf", "ewc", "derpp"))
         and (name not in HEADS_BY_TASK or scenario == "task")
+        and (scenario != "domain" or name in ("single_task", "lwf", "ewc", "derpp"))
     },
     # carried optimizer states, for each head
     "momentum_growing": Setup(training=MOMENTUM),
@@ -162,10 +162,6 @@ SETUPS: dict[str, Setup] = {
     ),
     "wsn": Setup(WSN, "task_incremental", net="noisy", training=ADAM),
     "single_task_carried": Setup(SingleTask, "task_incremental", training=ADAM),
-    "single_task_momentum": Setup(SingleTask, "domain_incremental", training=MOMENTUM),
-    "channels_last": Setup(net="image", training=ADAM),
-    "channels_last_momentum": Setup(net="image", training=MOMENTUM),
-    # schedules
     "batch_ensemble_carried": Setup(BatchEnsemble, "task_incremental", net="noisy", training=ADAM),
     "task_lora_pretrained": Setup(
         lambda: TaskLoRA(rank=2, scale=2.0, biases=False, base="pretrained"),
@@ -173,6 +169,10 @@ SETUPS: dict[str, Setup] = {
         net="image",
         training=MOMENTUM,
     ),
+    "single_task_momentum": Setup(SingleTask, "domain_incremental", training=MOMENTUM),
+    "channels_last": Setup(net="image", training=ADAM),
+    "channels_last_momentum": Setup(net="image", training=MOMENTUM),
+    # schedules
     "one_cycle": Setup(training={"schedule": "one_cycle"}),
     "cosine": Setup(training={"schedule": "cosine", **MOMENTUM}),
     "exponential": Setup(training={"schedule": "exponential", "decay": 0.5}),
