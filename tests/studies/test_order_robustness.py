@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from study_cases import study
 
+from holdfast.cli.shipped import shipped
 from holdfast.records import Record, average_order_disparity, order_disparity
 from holdfast.records.strict_json import dumps
 from holdfast.reports import analysis_figures, course_figure, fan_figure
+from holdfast.streams import task_order
 from holdfast.studies import Findings, Study
 from holdfast.studies.axes import read_axes
 from holdfast.studies.order_robustness import (
@@ -416,3 +418,19 @@ def test_single_task_on_digits_has_the_disparity_of_its_floor(tmp_path: Path) ->
     assert alone["chance"] > 0.05
     assert shared["value"]["mean"] > 2 * alone["value"]["mean"]
     assert shared["chance"] < 0.05
+
+
+@pytest.mark.parametrize("name", [n for n in shipped() if n.startswith("order_robustness/")])
+def test_shipped_studies_are_whole(name: str) -> None:
+    one = shipped()[name]
+    for size in one.sizes:
+        made = Study.read(one.file(size))
+        orders = next(axis for axis in made.axes if axis.name == "order").choices
+        tasks = made.base["stream"].get("tasks", 20)
+        for choice in orders if isinstance(tasks, int) else ():
+            order = choice.settings["order"]
+            count = len(order) if isinstance(order, list) else tasks
+            assert sorted(task_order(order, count)) == list(range(count))
+        labels = {cell.fields.get("variant", cell.fields.get("method")) for cell in made.cells()}
+        assert {"finetune", "single task", "HALRP"} <= labels
+        assert isinstance(made.analyst(), OrderAnalysis)
