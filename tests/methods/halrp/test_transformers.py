@@ -119,6 +119,15 @@ def test_tasks_of_samples_in_one_batch_of_token_ids(tmp_path: Path) -> None:
             torch.testing.assert_close(mixed[i : i + 1], alone, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("mode", [True, False])
+def test_adding_tasks_leaves_the_mode(mode: bool) -> None:
+    adapted = adapt(distilbert().train(mode))
+    adapted.add("t", ranks=1)
+    adapted.add_free("u")
+    kinds = (nn.Dropout, nn.LayerNorm)
+    assert {m.training for m in adapted.modules() if isinstance(m, kinds)} == {mode}
+
+
 def test_a_vision_transformer() -> None:
     torch.manual_seed(0)
     backbone = vit((3, 8, 8), patch=4, width=8, depth=2, heads=2)

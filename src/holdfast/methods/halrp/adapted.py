@@ -53,6 +53,7 @@ class Adapted(nn.Module):
         super().__init__()
         self.left, alone = check_model(model, conv, tuple(heads), tuple(skip), freeze_others)
         self.conv = conv
+        self.training = model.training  # so that adding tasks leaves the mode as it was
         self.model = swap(model, conv, tuple(heads), tuple(skip), tuple(alone))
         self.left += alone
         self.base_task = None if base_task is None else str(base_task)
