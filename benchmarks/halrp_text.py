@@ -2,9 +2,9 @@
 
 MiniLM (all-MiniLM-L6-v2) learns the ten domains of CLINC150 one after the other, 15 intents each,
 from ten sentences an intent. Compared at three seeds: HALRP on all projections with the encoder as
-its base, LoRA of a fixed rank a task that takes the same bytes, and a head on the frozen encoder,
-solved and then trained. The learning rate of the first two is chosen for each by the validation
-samples of two tasks, at a seed of its own.
+its base, LoRA of a fixed rank a task that takes the same bytes (float32, both), and a head on the
+frozen encoder, solved and then trained. The learning rate of the first two is chosen for each by
+the validation samples of two tasks, at a seed of its own.
 """
 
 import time
@@ -28,7 +28,7 @@ SEEDS = range(3)
 LENGTH = 16
 PER_INTENT = {"train": 10, "validation": 5, "test": 6}
 RANK = 8
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 CHOSEN_AT = 99
 
 
@@ -143,7 +143,9 @@ def main() -> None:
     print(f"# base {base:,} parameters; {budget:.4f} of it a task", flush=True)
     rows = {
         "HALRP": adapted_runs(
-            lambda: HALRP(base="pretrained", alpha=None, task_budget=budget), learner, stream
+            lambda: HALRP(base="pretrained", alpha=None, task_budget=budget, storage="float32"),
+            learner,
+            stream,
         ),
         f"LoRA, rank {RANK}": adapted_runs(
             lambda: methods.TaskLoRA(rank=RANK, base="pretrained"), learner, stream
