@@ -1,6 +1,6 @@
 """The diagonal of the Fisher information."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Literal, cast, get_args
@@ -12,12 +12,9 @@ import holdfast.curvature.rules  # noqa: F401  registers the rules
 from holdfast.curvature.closed import Layers
 from holdfast.curvature.likelihood import Likelihood, PerSample, directions, residual
 from holdfast.curvature.per_sample import Forward, per_sample_squares
-from holdfast.nets.learner import Learner
-from holdfast.streams.batches import Batch
+from holdfast.curvature.samples import Samples, checked_outputs, forward_of, unpacked
 
 FisherKind = Literal["empirical", "true", "sampled", "weighted", "batch_mean", "batch_mean_scaled"]
-Samples = Batch | Sequence[Tensor]
-"""A `Batch`, or inputs and labels."""
 
 
 def diagonal_fisher(
@@ -96,13 +93,13 @@ def diagonal_fisher(
     """
     _check_options(model, kind, likelihood, generator)
     wanted = _wanted(model, parameters)
-    call = forward or (model if isinstance(model, Learner) else lambda x, task: model(x))
+    call = forward or forward_of(model)
     layers = Layers(model, call, wanted)
     totals = {id(p): torch.zeros_like(p) for p in wanted.values()}
     parts = 0
     with _evaluating(model, wanted.values()):
         for samples in batches:
-            x, y, task = _unpacked(samples)
+            x, y, task = unpacked(samples)
             family = likelihood or ("gaussian" if y.is_floating_point() else "categorical")
             if kind == "weighted" and (family == "gaussian" or y.is_floating_point()):
                 raise ValueError(
@@ -135,7 +132,7 @@ def _add_per_sample(
 ) -> None:
     x, y, task = samples
     run = layers.run(x, task)
-    logits = _checked(run.outputs, x).detach()
+    logits = checked_outputs(run.outputs, x).detach()
     for c in directions(kind, likelihood, logits, y, generator, run.at_a_time):
         found = run.squares(c)
         rest = {layers.names[key]: p for key, p in run.used.items() if key not in found}
@@ -154,7 +151,7 @@ def _add_batch_mean(
     scale: int,
 ) -> None:
     x, y, task = samples
-    outputs = _checked(layers.forward(x, task), x)
+    outputs = checked_outputs(layers.forward(x, task), x)
     c = residual(likelihood, outputs.detach(), y) / len(x)
     if not outputs.requires_grad:
         return
@@ -179,25 +176,6 @@ def _evaluating(model: nn.Module, wanted: Iterable[nn.Parameter]) -> Iterator[No
             module.training = mode
         for p in frozen:
             p.requires_grad_(False)
-
-
-def _unpacked(samples: Samples) -> _Triple:
-    if isinstance(samples, Batch):
-        return samples.x, samples.y, samples.task
-    if len(samples) != 2:
-        raise ValueError(
-            f"batches must hold (x, y) pairs or Batch objects, got {len(samples)} parts"
-        )
-    return samples[0], samples[1], None
-
-
-def _checked(outputs: Tensor, x: Tensor) -> Tensor:
-    if outputs.ndim != 2 or len(outputs) != len(x):
-        raise ValueError(
-            f"the model must give outputs of shape ({len(x)}, outputs) for {len(x)} samples, got "
-            f"{tuple(outputs.shape)}; pass forward= to shape them"
-        )
-    return outputs
 
 
 def _wanted(model: nn.Module, parameters: Iterable[str] | None) -> dict[str, nn.Parameter]:

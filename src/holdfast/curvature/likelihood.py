@@ -26,7 +26,7 @@ def residual(
     Raises:
         ValueError: `y` does not fit the outputs.
     """
-    _check_targets(logits, y)
+    check_targets(logits, y)
     if likelihood == "categorical" and not y.is_floating_point():
         impossible = logits.gather(1, y.unsqueeze(1)).isneginf()
         if bool(impossible.any()):
@@ -87,7 +87,12 @@ def _draw(likelihood: Likelihood, logits: Tensor, generator: torch.Generator) ->
     return residual(likelihood, logits, y.squeeze(1))
 
 
-def _check_targets(logits: Tensor, y: Tensor) -> None:
+def check_targets(logits: Float[Tensor, "n outputs"], y: Tensor) -> None:
+    """See whether labels or targets fit the outputs.
+
+    Raises:
+        ValueError: they do not.
+    """
     if y.is_floating_point():
         if y.shape != logits.shape:
             raise ValueError(

@@ -1,7 +1,8 @@
-"""Squared per-sample gradients by differentiation, for what no closed rule covers."""
+"""Per-sample gradients by differentiation, and their squares for what no closed rule covers."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -61,6 +62,71 @@ class _Called(nn.Module):
         return function(x, task)
 
 
+def per_sample_gradients(
+    model: nn.Module,
+    forward: Forward,
+    parameters: Mapping[str, nn.Parameter],
+    x: Tensor,
+    task: int | Tensor | None,
+    direction: Float[Tensor, "n outputs"],
+) -> dict[str, Float[Tensor, "n ..."]]:
+    """Gradients of c_n . outputs_n, a row a sample n for each of `parameters`; c_n of `direction`.
+
+    The samples must not depend on each other. Vectorised as in `per_sample_squares`; all of the
+    gradients are held at once.
+    """
+    found = {name: p.new_zeros(len(x), *p.shape) for name, p in parameters.items()}
+    for own, rows in _by_task(task, x):
+        try:
+            outputs = _swapped(model, forward, parameters, own)
+            values = {name: p.detach() for name, p in parameters.items()}
+
+            def gradients(
+                x: Tensor, c: Tensor, outputs: _Outputs = outputs, values: _Values = values
+            ) -> _Values:
+                return vjp(lambda v: outputs(v, x), values)[1](c)[0]
+
+            with _quietly():
+                parts = vmap(gradients)(x[rows], direction[rows])
+            for name, part in parts.items():
+                found[name][rows] = part
+        except RuntimeError:
+            for i in rows.tolist():
+                parts = _of_one(forward(x[i : i + 1], own), parameters, direction[i : i + 1])
+                for name, part in parts.items():
+                    found[name][i] = part
+    return found
+
+
+_Values = dict[str, Tensor]
+_Outputs = Callable[[_Values, Tensor], Tensor]
+
+
+def _swapped(
+    model: nn.Module,
+    forward: Forward,
+    parameters: Mapping[str, nn.Parameter],
+    task: int | Tensor | None,
+) -> _Outputs:
+    """(values of the parameters, one sample) -> its outputs."""
+    places, called = _places(model, parameters), _Called(model)
+
+    def outputs(values: _Values, x: Tensor) -> Tensor:
+        swapped = {f"model.{place}": values[name] for place, name in places.items()}
+        args = (forward, x.unsqueeze(0), task)
+        return functional_call(called, swapped, args, tie_weights=False).squeeze(0)
+
+    return outputs
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    with torch.no_grad(), warnings.catch_warnings():
+        # Of operations that vmap runs as a loop; nothing a caller could change.
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        yield
+
+
 def _vectorised(
     model: nn.Module,
     forward: Forward,
@@ -68,16 +134,12 @@ def _vectorised(
     x: Tensor,
     task: int | Tensor | None,
     directions: Tensor,
-) -> dict[str, Tensor]:
-    places, called = _places(model, parameters), _Called(model)
+) -> _Values:
+    outputs = _swapped(model, forward, parameters, task)
 
-    def squares(x: Tensor, c: Tensor) -> dict[str, Tensor]:
-        def outputs(values: dict[str, Tensor]) -> Tensor:
-            swapped = {f"model.{place}": values[name] for place, name in places.items()}
-            args = (forward, x.unsqueeze(0), task)
-            return functional_call(called, swapped, args, tie_weights=False).squeeze(0)
-
-        pullback = vjp(outputs, {name: p.detach() for name, p in parameters.items()})[1]
+    def squares(x: Tensor, c: Tensor) -> _Values:
+        values = {name: p.detach() for name, p in parameters.items()}
+        pullback = vjp(lambda v: outputs(v, x), values)[1]
         if len(c) == 1:
             # torch 2.13 mixes samples up where PReLU is vectorised twice over.
             (only,) = pullback(c[0])
@@ -85,9 +147,7 @@ def _vectorised(
         (gradients,) = vmap(pullback)(c)
         return {name: g.square().sum(dim=0) for name, g in gradients.items()}
 
-    with torch.no_grad(), warnings.catch_warnings():
-        # Of operations that vmap runs as a loop; nothing a caller could change.
-        warnings.filterwarnings("ignore", message="There is a performance drop")
+    with _quietly():
         found = vmap(squares, in_dims=(0, 1))(x, directions)
     return {name: value.sum(dim=0) for name, value in found.items()}
 
@@ -110,15 +170,19 @@ def _one_by_one(
     x: Tensor,
     task: int | Tensor | None,
     directions: Tensor,
-) -> dict[str, Tensor]:
+) -> _Values:
     squares = {name: torch.zeros_like(p) for name, p in parameters.items()}
     for i in range(len(x)):
         outputs = forward(x[i : i + 1], task)
         for c in directions[:, i : i + 1]:
-            gradients = torch.autograd.grad(
-                outputs, list(parameters.values()), c, retain_graph=True, allow_unused=True
-            )
-            for total, g in zip(squares.values(), gradients, strict=True):
-                if g is not None:
-                    total += g.square()
+            for name, g in _of_one(outputs, parameters, c).items():
+                squares[name] += g.square()
     return squares
+
+
+def _of_one(outputs: Tensor, parameters: Mapping[str, nn.Parameter], c: Tensor) -> _Values:
+    """The gradient of c . outputs, without the parameters that it does not depend on."""
+    gradients = torch.autograd.grad(
+        outputs, list(parameters.values()), c, retain_graph=True, allow_unused=True
+    )
+    return {n: g for n, g in zip(parameters, gradients, strict=True) if g is not None}
