@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.records import mean_interval
+from holdfast.records import mean_interval, student_interval
 
 
 def test_of_many_values_it_is_the_normal_interval():
@@ -51,3 +51,23 @@ def test_wrong_arguments():
             mean_interval(np.ones(3), level)
     with pytest.raises(ValueError, match="resamples must be 1 or more, got 0"):
         mean_interval(np.ones(3), resamples=0)
+
+
+def test_students_interval_holds_its_level_for_few_runs():
+    draws = np.random.default_rng(0).normal(1.0, 2.0, (4000, 4))
+    found = [student_interval(values, 0.9) for values in draws]
+    assert np.mean([i.low <= 1.0 <= i.high for i in found]) == pytest.approx(0.9, abs=0.015)
+    # t of one degree of freedom at 0.95 is tan(0.45 pi), s of two values |a - b| / sqrt(2)
+    low = 2.0 - math.tan(0.45 * math.pi)
+    assert student_interval(np.array([1.0, 3.0]), 0.9).low == pytest.approx(low)
+
+
+def test_students_interval_of_one_value_or_an_unknown_one():
+    assert student_interval(np.array([0.5])).mean == 0.5
+    assert math.isnan(student_interval(np.array([0.5])).low)
+    assert math.isnan(student_interval(np.array([0.5, np.nan])).mean)
+    assert student_interval(np.full(3, 2.0)) == (2.0, 2.0, 2.0)
+    with pytest.raises(ValueError, match="needs one or more values"):
+        student_interval(np.zeros(0))
+    with pytest.raises(ValueError, match="level must lie between"):
+        student_interval(np.zeros(2), level=1.0)

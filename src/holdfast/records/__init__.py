@@ -7,6 +7,7 @@ from holdfast.records.gaps import stability_gap as stability_gap
 from holdfast.records.intervals import Interval as Interval
 from holdfast.records.intervals import mean_interval as mean_interval
 from holdfast.records.intervals import ratio_interval as ratio_interval
+from holdfast.records.intervals import student_interval as student_interval
 from holdfast.records.metrics import average_accuracy as average_accuracy
 from holdfast.records.metrics import average_error as average_error
 from holdfast.records.metrics import average_loss as average_loss

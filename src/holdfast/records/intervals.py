@@ -47,6 +47,37 @@ def mean_interval(
     return _between(mean, values[_draws(len(values), resamples, seed)].mean(axis=1), level)
 
 
+def student_interval(values: Float[np.ndarray, " runs"], level: float = 0.95) -> Interval:
+    """Mean of independent runs and Student's interval, mean -+ t s / sqrt(n).
+
+    s is the standard deviation with n - 1 and t the (1 + level) / 2 quantile of Student's law with
+    n - 1 degrees of freedom. It holds what it promises for few runs too, where these are about
+    normal; `mean_interval` asks nothing of them but their number.
+
+    Args:
+        values: one a run, such as differences of pairs. A NaN among them makes all three NaN.
+        level: probability the interval is meant to hold, in (0, 1).
+
+    Raises:
+        ValueError: no values, or `level` out of range.
+
+    >>> [round(end, 4) for end in student_interval(np.array([1.0, 2.0, 3.0]))]
+    [2.0, -0.4841, 4.4841]
+    """
+    # Loaded here: it would be half of the time that importing this package takes.
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+    if not len(values):
+        raise ValueError("student_interval needs one or more values, got none")
+    _check(level, 1)
+    mean = float(np.mean(values))
+    if len(values) == 1 or not np.isfinite(mean):
+        return Interval(mean, float("nan"), float("nan"))
+    quantile = float(stdtrit(len(values) - 1, (1 + level) / 2))
+    half = quantile * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return Interval(mean, mean - half, mean + half)
+
+
 def ratio_interval(
     first: Float[np.ndarray, " runs"],
     second: Float[np.ndarray, " runs"],
