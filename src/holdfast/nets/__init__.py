@@ -1,6 +1,9 @@
 from holdfast.nets.alexnet import alexnet as alexnet
 from holdfast.nets.cnn import cnn as cnn
 from holdfast.nets.features import Features as Features
+from holdfast.nets.groups import Group as Group
+from holdfast.nets.groups import groups as groups
+from holdfast.nets.groups import last_groups as last_groups
 from holdfast.nets.heads import GrowingHead as GrowingHead
 from holdfast.nets.heads import Head as Head
 from holdfast.nets.heads import SharedHead as SharedHead
