@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from holdfast.nets import alexnet, cnn, lenet, mlp, residual, resnet18
-from holdfast.nets.layers import ACTIVATIONS
+from holdfast.nets.layers import ACTIVATIONS, CReLU
 from holdfast.nets.residual import Branch
 
 
@@ -49,6 +49,17 @@ NETS = [
     Net(cnn, (3, 9, 8), 24, {"channels": (4, 6), "hidden": (), "norm": "layer"}),
     Net(mlp, (6,), 4, {"width": 4, "hidden": (7, 9, 5)}),
     Net(cnn, (1, 4, 4), 5, {"width": 5}),
+    Net(mlp, (6,), 10, {"hidden": (7, 5), "activation": "crelu", "norm": "layer"}),
+    Net(cnn, (3, 8, 8), 18, {"channels": (4, 6), "hidden": (9,), "activation": "crelu"}),
+    Net(lenet, (1, 9, 8), 10, {"channels": (3, 4), "hidden": (10,), "norm": "layer"}),
+    Net(
+        lenet,
+        (1, 9, 8),
+        20,
+        {"channels": (3, 4), "hidden": (10,), "norm": None, "activation": "crelu"},
+    ),
+    Net(resnet18, (1, 16, 17), 8, {"width": 1, "norm": "layer"}),
+    Net(residual, (1, 8, 8), 4, {"width": 4, "depth": 3, "norm": "layer", "activation": "crelu"}),
     Net(
         cnn, (3, 9, 8), 48, {"channels": (8, 8, 8), "width": 8, "strides": (2, 2, 1), "hidden": ()}
     ),
@@ -172,6 +183,49 @@ def test_strides_take_the_place_of_pooling(strides: tuple[int, ...]) -> None:
     assert not [m for m in net.modules() if isinstance(m, nn.MaxPool2d)]
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (2, 5, 3, 2)], ids=str)
+def test_crelu_splits_by_sign_and_loses_nothing(shape: tuple[int, ...]) -> None:
+    x = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+    out = CReLU()(x)
+    positive, negative = out.chunk(2, dim=1)
+    assert torch.equal(positive - negative, x)
+    assert torch.equal(positive + negative, x.abs())
+    torch.testing.assert_close(out.square().sum(), x.square().sum())
+    (out.sum()).backward()  # every pre-activation gets a gradient, of one of its two units
+    assert x.grad is not None
+    assert torch.equal(x.grad, x.detach().sign())
+    assert torch.equal(CReLU()(-x), torch.cat([negative, positive], dim=1))
+
+
+def test_crelu_doubles_what_the_next_layer_takes() -> None:
+    net = mlp((3,), hidden=(4, 2), activation="crelu").double()
+    x = torch.randn(5, 3, dtype=torch.float64)
+    first, second = net.get_submodule("linear1"), net.get_submodule("linear2")
+    assert (second.weight.shape, net(x).shape) == ((2, 8), (5, 4))
+    a = x @ first.weight.T + first.bias
+    b = a.clamp(min=0) @ second.weight[:, :4].T - a.clamp(max=0) @ second.weight[:, 4:].T
+    b = b + second.bias
+    torch.testing.assert_close(net(x), torch.cat([b.clamp(min=0), -b.clamp(max=0)], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("net", "image_norms", "norms"),
+    [
+        (resnet18((1, 16, 16), width=1, norm=None), 0, 0),
+        (lenet((1, 9, 8), (3, 4), (10,), norm="layer"), 2, 1),
+        (resnet18((1, 16, 16), width=2, norm="layer"), 20, 0),
+        (cnn((1, 8, 8), norm="layer"), 2, 1),
+        (mlp((3,), norm="layer"), 0, 2),
+        (residual((1, 8, 8), 2, 3, norm="layer"), 3, 0),
+    ],
+    ids=["resnet18 without", "lenet", "resnet18", "cnn", "mlp", "residual"],
+)
+def test_layer_norm_looks_at_one_sample_alone(net: nn.Module, image_norms: int, norms: int) -> None:
+    kinds = [type(m) for m in net.modules()]
+    assert (kinds.count(nn.GroupNorm), kinds.count(nn.LayerNorm)) == (image_norms, norms)
+    assert not list(net.buffers())
+
+
 def test_any_image_is_large_enough_for_strides() -> None:
     net = cnn((1, 1, 1), channels=(2, 2), hidden=(), strides=(3, 2))
     assert net(torch.ones(3, 1, 1, 1)).shape == (3, 2)
@@ -237,6 +291,8 @@ def test_inputs_that_are_no_images_are_refused(make: Callable[..., nn.Sequential
         (lambda: residual((3, 32, 32), depth=4), r"depth must be a multiple of 3, got 4"),
         (lambda: residual((3, 32, 32), width=-64), r"width must be positive, got -64"),
         (lambda: residual((3, 32, 32), norm="group"), r"norm must be"),
+        (lambda: lenet((3, 32, 32), norm="group"), r"norm must be"),
+        (lambda: resnet18((3, 32, 32), norm="group"), r"norm must be"),
         (lambda: cnn((3, 32, 32), channels=(0,)), r"channels\[0\] must be positive, got 0"),
         (lambda: cnn((3, 32, 32), channels=()), r"channels is empty"),
         (lambda: cnn((3, 32, 32), activation="x"), r"activation must be one of"),

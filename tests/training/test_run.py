@@ -369,3 +369,12 @@ def test_options_of_later_versions_keep_the_identity_of_runs() -> None:
     for name, value in (("freeze_backbone", "always"), ("evaluate_start", True)):
         changed = {**after, "training": {**after["training"], name: value}}
         assert fingerprint(changed) != fingerprint(before)
+
+
+@pytest.mark.parametrize("name", ["lenet", "resnet18"])
+def test_norms_that_nets_always_had_keep_the_identity_of_runs(name: str) -> None:
+    before = {"net": {"name": name, "seed": 1}}
+    assert fingerprint({"net": {**before["net"], "norm": "batch"}}) == fingerprint(before)
+    assert fingerprint({"net": {**before["net"], "norm": "layer"}}) != fingerprint(before)
+    mlp = {"net": {"name": "mlp"}}  # which had the option from the first
+    assert fingerprint({"net": {**mlp["net"], "norm": "batch"}}) != fingerprint(mlp)

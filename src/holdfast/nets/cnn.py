@@ -8,6 +8,7 @@ from torch import nn
 
 from holdfast.nets.layers import activation as activation_layer
 from holdfast.nets.layers import norm as norm_layer
+from holdfast.nets.layers import widening
 from holdfast.nets.shapes import image, positive, probability, sizes
 from holdfast.seeds import seeded
 
@@ -24,7 +25,7 @@ def cnn(
     strides: Sequence[int] | None = None,
     seed: int = 0,
 ) -> nn.Sequential:
-    """Images (n, *input_shape) -> features (n, hidden[-1]).
+    """Images (n, *input_shape) -> features (n, hidden[-1]), twice as many with ``crelu``.
 
     Each 3 x 3 convolution (padding 1) is followed by norm, activation and 2 x 2 max-pooling, or has
     a stride and no pooling; then come linear layers, each with norm, activation and dropout.
@@ -76,7 +77,7 @@ def cnn(
             layers[f"conv{i}_act"] = activation_layer(activation)
             if strides is None:
                 layers[f"conv{i}_pool"] = nn.MaxPool2d(2)
-            size = out
+            size = out * widening(activation)
         layers["flatten"] = nn.Flatten()
         size *= rows * columns
         for i, out in enumerate(hidden, start=1):
@@ -86,5 +87,5 @@ def cnn(
             layers[f"linear{i}_act"] = activation_layer(activation)
             if dropout:
                 layers[f"linear{i}_drop"] = nn.Dropout(dropout)
-            size = out
+            size = out * widening(activation)
     return nn.Sequential(layers)

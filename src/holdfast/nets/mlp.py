@@ -8,6 +8,7 @@ from torch import nn
 
 from holdfast.nets.layers import activation as activation_layer
 from holdfast.nets.layers import norm as norm_layer
+from holdfast.nets.layers import widening
 from holdfast.nets.shapes import positive, probability, sizes
 from holdfast.seeds import seeded
 
@@ -22,7 +23,7 @@ def mlp(
     width: int | None = None,
     seed: int = 0,
 ) -> nn.Sequential:
-    """Flattened inputs (n, *input_shape) -> features (n, hidden[-1]).
+    """Flattened inputs (n, *input_shape) -> features (n, hidden[-1]), twice as many with ``crelu``.
 
     Each layer is linear, norm, activation, dropout. With no hidden layer the features are the
     flattened inputs.
@@ -68,5 +69,5 @@ def mlp(
             layers[f"act{i}"] = activation_layer(activation)
             if dropout:
                 layers[f"drop{i}"] = nn.Dropout(dropout)
-            inputs = size
+            inputs = size * widening(activation)
     return nn.Sequential(layers)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from holdfast.nets.layers import activation as activation_layer
 from holdfast.nets.layers import norm as norm_layer
+from holdfast.nets.layers import widening
 from holdfast.nets.shapes import image, positive
 from holdfast.seeds import seeded
 
@@ -15,12 +16,15 @@ _STAGES = 3
 
 
 class Branch(nn.Module):
-    """x + scale * norm(conv(activation(x))), a 3 x 3 convolution that keeps the shape."""
+    """x + scale * norm(conv(activation(x))), a 3 x 3 convolution that keeps the shape.
+
+    It takes in what a widening activation gives, and gives `width` channels.
+    """
 
     def __init__(self, width: int, activation: str, norm: str | None, bias: bool, scale: float):
         super().__init__()
         self.act = activation_layer(activation)
-        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=bias)
+        self.conv = nn.Conv2d(width * widening(activation), width, 3, padding=1, bias=bias)
         self.norm = norm_layer(norm, width, image=True) or nn.Identity()
         self.scale = scale
 

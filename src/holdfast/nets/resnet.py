@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from holdfast.nets.layers import norm as norm_layer
 from holdfast.nets.shapes import image, positive
 from holdfast.seeds import seeded
 
@@ -14,17 +15,20 @@ class BasicBlock(nn.Module):
     the shape changes. He et al., CVPR 2016.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, bias: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, bias: bool, norm: str | None = "batch"
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=bias)
-        self.norm1 = nn.BatchNorm2d(outputs)
+        self.norm1 = norm_layer(norm, outputs, image=True) or nn.Identity()
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias)
-        self.norm2 = nn.BatchNorm2d(outputs)
+        self.norm2 = norm_layer(norm, outputs, image=True) or nn.Identity()
         self.act1, self.act2 = nn.ReLU(), nn.ReLU()
         self.shortcut = nn.Sequential()
         if stride != 1 or inputs != outputs:
             self.shortcut.append(nn.Conv2d(inputs, outputs, 1, stride, bias=bias))
-            self.shortcut.append(nn.BatchNorm2d(outputs))
+            if (normed := norm_layer(norm, outputs, image=True)) is not None:
+                self.shortcut.append(normed)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) -> (n, outputs, ceil(h / stride), ceil(w / stride))."""
@@ -37,6 +41,7 @@ def resnet18(
     width: int = 64,
     pool: int | None = 2,
     bias: bool = True,
+    norm: str | None = "batch",
     seed: int = 0,
 ) -> nn.Sequential:
     """Images (n, *input_shape) -> features (n, 8 width ceil(h / 8) // pool * ...).
@@ -52,11 +57,12 @@ def resnet18(
         pool: side of the average pooling; `None` averages over the whole map, which makes the
             features (n, 8 width) for any image (He et al., CVPR 2016).
         bias: whether the convolutions have one.
+        norm: behind every convolution: ``batch``, ``layer`` or none.
         seed: of the initial weights, torch's defaults.
 
     Raises:
-        TypeError, ValueError: a size that is no positive integer, or an image too small for the
-            pooling.
+        TypeError, ValueError: a size that is no positive integer, an unknown norm, or an image too
+            small for the pooling.
     """
     positive("width", width)
     if pool is not None:
@@ -65,13 +71,15 @@ def resnet18(
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     with seeded(seed, "net"):
         layers["stem"] = nn.Conv2d(size, width, 3, padding=1, bias=bias)
-        layers["stem_norm"] = nn.BatchNorm2d(width)
+        if (normed := norm_layer(norm, width, image=True)) is not None:
+            layers["stem_norm"] = normed
         layers["stem_act"] = nn.ReLU()
         size = width
         for i in range(4):
             out = width << i
             layers[f"stage{i + 1}"] = nn.Sequential(
-                BasicBlock(size, out, 1 if i == 0 else 2, bias), BasicBlock(out, out, 1, bias)
+                BasicBlock(size, out, 1 if i == 0 else 2, bias, norm),
+                BasicBlock(out, out, 1, bias, norm),
             )
             size = out
     layers["pool"] = nn.AdaptiveAvgPool2d(1) if pool is None else nn.AvgPool2d(pool)

@@ -172,10 +172,17 @@ _ADDED = {
 """Options there were not always, with the values that change nothing: left out of fingerprints, so
 that runs begun before there were any are known again."""
 
+_ADDED_TO = {
+    "lenet": {"activation": "relu", "norm": "batch"},
+    "resnet18": {"norm": "batch"},
+}
+"""The same, of parts that share the name of the option with others, by the name of the part."""
+
 
 def _without_added(config: Any) -> Any:
     if isinstance(config, dict):
-        return {k: _without_added(v) for k, v in config.items() if _ADDED.get(k, config) != v}
+        added = _ADDED | _ADDED_TO.get(str(config.get("name")), {})
+        return {k: _without_added(v) for k, v in config.items() if added.get(k, config) != v}
     return [_without_added(v) for v in config] if isinstance(config, list) else config
 
 
