@@ -1,6 +1,7 @@
 """What protects earlier tasks while the next is learned: the hooks every method may fill."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor
@@ -67,6 +68,13 @@ class Method:
 
     def end_task(self, learner: Learner, context: Context) -> None:
         """After training on a task."""
+
+    def evaluated(self, learner: Learner) -> AbstractContextManager[None]:
+        """Within it the learner is as it is to be evaluated, and after it as it was.
+
+        Entered for evaluations within a task, of methods that do not train what they keep.
+        """
+        return nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
         """All that must survive a kill: nested dicts and lists of tensors, numbers and strings."""

@@ -318,7 +318,8 @@ class Loop:
 
     def _evaluate(self) -> Scores:
         up_to = self.index if self.training.evaluate_tasks == "seen" else None
-        return self.evaluator(self.learner, self.criterion, up_to)
+        with self.method.evaluated(self.learner):
+            return self.evaluator(self.learner, self.criterion, up_to)
 
     def _probe(self) -> None:
         for measured in self.probing.measure(self.learner, self.index):
