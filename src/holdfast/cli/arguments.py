@@ -9,7 +9,7 @@ from holdfast import __version__
 from holdfast.signatures import nearest
 from holdfast.yaml_text import parse_yaml
 
-SETTABLE = ("run", "study", "tune-richness", "theory")
+SETTABLE = ("run", "study", "tune-richness", "theory", "diagnose")
 """The commands that take a configuration, and settings of its keys."""
 
 _SETTING = "Any other option sets a key of the configuration: "
@@ -80,7 +80,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
     command = add("run", "Run a configuration.", f"{_SETTING}--training.lr 0.1, --method ewc.")
     command.add_argument("config", help="YAML file, or the name of a shipped configuration")
     option(command, "run", "--out", help="folder of the run; by default runs/NAME-HASH")
-    command = add("resume", "Go on with a run, a study, a tuning or a prediction that was stopped.")
+    command = add("resume", "Go on with a run or anything else below that was stopped.")
     command.add_argument("folder", help="that it writes to")
     kinds = "of a run, study, tuning or prediction"
     command = add("show", "What runs, studies, tunings and predictions found, as text.")
@@ -103,6 +103,14 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, dict[str, bool]]]:
     option(command, "theory", "--list", action="store_true", help="list the shipped ones")
     option(command, "theory", "--size", help="of a shipped one: cpu (the default) or paper")
     option(command, "theory", "--out", help="folder of it all; by default runs/NAME")
+    example = f"{_SETTING}--old 0.8, --training.lr 0.01, --seeds 10."
+    command = add("diagnose", "What does carrying on from old weights cost?", example)
+    command.add_argument(
+        "config", nargs="?", help="YAML file, or the name of a shipped one; by default digits"
+    )
+    option(command, "diagnose", "--list", action="store_true", help="list the shipped ones")
+    option(command, "diagnose", "--size", help="of a shipped one that has several")
+    option(command, "diagnose", "--out", help="folder of it all; by default runs/NAME")
     command = add("data", "List the datasets that can be loaded here.")
     command.add_argument("action", choices=["list"], help="the one thing to do with data")
     return parser, options

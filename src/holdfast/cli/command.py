@@ -15,6 +15,7 @@ WORK = {
     "study": "holdfast.cli.studying",
     "tune-richness": "holdfast.cli.tuning",
     "theory": "holdfast.cli.theorizing",
+    "diagnose": "holdfast.cli.diagnosing",
     "show": "holdfast.cli.showing",
     "data": "holdfast.cli.showing",
     "plot": "holdfast.cli.plotting",

@@ -5,8 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
+from holdfast.cli.diagnosing import diagnosis_figures
 from holdfast.cli.naming import slug, slugs
-from holdfast.cli.showing import MANY, cell_records, holds_study, holds_theory, holds_tuning
+from holdfast.cli.showing import (
+    MANY,
+    cell_records,
+    holds_diagnosis,
+    holds_study,
+    holds_theory,
+    holds_tuning,
+)
 from holdfast.cli.theorizing import theory_figures
 from holdfast.cli.tuning import tuning_figures
 from holdfast.records.record import Record
@@ -18,6 +26,7 @@ from holdfast.reports.line import line_figure
 from holdfast.reports.matrix import matrix_figure
 from holdfast.reports.save import save_figure
 from holdfast.studies.findings import Findings
+from holdfast.studies.plasticity.diagnosis import Diagnosis
 from holdfast.studies.study import Study
 from holdfast.studies.table import Table
 from holdfast.studies.theory import read_predicted
@@ -25,11 +34,12 @@ from holdfast.studies.tuning import read_tuned
 
 
 def plot(args: Namespace) -> int:
-    """Draw the figures of runs, studies, tunings and predictions."""
+    """Draw the figures of runs, studies, tunings, predictions and diagnoses."""
     folders = list(dict.fromkeys(Path(folder) for folder in args.folders))
     tunings = [folder for folder in folders if holds_tuning(folder)]
     theories = [folder for folder in folders if holds_theory(folder)]
-    others = (*tunings, *theories)
+    diagnoses = [folder for folder in folders if holds_diagnosis(folder)]
+    others = (*tunings, *theories, *diagnoses)
     studies = [folder for folder in folders if folder not in others and holds_study(folder)]
     runs = {f: Record.load(f) for f in folders if f not in (*studies, *others)}
     names = [folder.name for folder in folders]
@@ -46,6 +56,8 @@ def plot(args: Namespace) -> int:
             written += tuning_figures(read_tuned(folder), places[folder])
         elif folder in theories:
             written += theory_figures(read_predicted(folder), places[folder])
+        elif folder in diagnoses:
+            written += diagnosis_figures(Diagnosis.load(folder), places[folder])
         else:
             written += save_figure(matrix_figure(runs[folder]), places[folder] / "matrix")
             written += save_figure(curves_figure(runs[folder]), places[folder] / "curves")

@@ -11,7 +11,8 @@ from holdfast.signatures import nearest
 _FIRST = "cpu"
 """The size that is meant unless another is asked for."""
 
-_THEORY = "theory/"
+_OWN = ("theory", "diagnose")
+"""Commands whose configurations lie in a group of their name, which is not said with theirs."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,17 @@ class Shipped:
 def shipped(command: str = "study") -> dict[str, Shipped]:
     """The configurations for a command by name: ``configs/GROUP/NAME.SIZE.yaml``.
 
-    Those of `theory` lie in a group of its name, which is not said with theirs; the others are
-    studies.
+    Those of `_OWN` lie in a group of the command's name; the others are studies.
     """
     folder = Path(str(files("holdfast") / "configs"))
     found: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.rglob("*.yaml")):
         place = path.relative_to(folder).as_posix().removesuffix(".yaml")
-        if place.startswith(_THEORY) != (command == "theory"):
+        group = place.partition("/")[0]
+        if group != command and (command in _OWN or group in _OWN):
             continue
-        name, _, size = place.removeprefix(_THEORY).partition(".")
+        own = f"{command}/" if command in _OWN else ""
+        name, _, size = place.removeprefix(own).partition(".")
         found.setdefault(name, {})[size] = path
     return {name: Shipped(name, by_size) for name, by_size in found.items()}
 

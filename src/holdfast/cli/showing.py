@@ -15,6 +15,7 @@ from holdfast.records.strict_json import dumps
 from holdfast.records.text import matrix_text
 from holdfast.reports.table import comparison_table
 from holdfast.studies.findings import Findings
+from holdfast.studies.plasticity.diagnosis import Diagnosis
 from holdfast.studies.study import Study
 from holdfast.studies.theory import Predicted, read_predicted
 from holdfast.studies.tuning import Tuned, read_tuned
@@ -24,14 +25,16 @@ MANY = 8
 
 
 def show(args: Namespace) -> int:
-    """Show runs, studies, tunings and predictions."""
+    """Show runs, studies, tunings, predictions and diagnoses."""
     folders = [Path(folder) for folder in args.folders]
-    studies: dict[str, Findings | Tuned | Predicted] = {}
+    studies: dict[str, Findings | Tuned | Predicted | Diagnosis] = {}
     for folder in folders:
         if holds_tuning(folder):
             studies[str(folder)] = read_tuned(folder)
         elif holds_theory(folder):
             studies[str(folder)] = read_predicted(folder)
+        elif holds_diagnosis(folder):
+            studies[str(folder)] = Diagnosis.load(folder)
         elif holds_study(folder):
             studies[str(folder)] = Findings.load(folder)
     runs = {str(f): Record.load(f) for f in folders if str(f) not in studies}
@@ -74,6 +77,11 @@ def holds_tuning(folder: Path) -> bool:
 def holds_theory(folder: Path) -> bool:
     """Whether a folder is that of a prediction."""
     return (folder / "theory.yaml").is_file()
+
+
+def holds_diagnosis(folder: Path) -> bool:
+    """Whether a folder is that of a diagnosis."""
+    return any((folder / f"diagnosis.{ending}").is_file() for ending in ("yaml", "json"))
 
 
 def holds_study(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from holdfast.reports.comparison import comparison_figure as comparison_figure
 from holdfast.reports.coordinates import coordinates_figure as coordinates_figure
 from holdfast.reports.coordinates import save_coordinates as save_coordinates
 from holdfast.reports.curves import curves_figure as curves_figure
+from holdfast.reports.diagnosis import diagnosis_figure as diagnosis_figure
 from holdfast.reports.gamma import gamma_figure as gamma_figure
 from holdfast.reports.heat import heat_figure as heat_figure
 from holdfast.reports.line import line_figure as line_figure

@@ -1,0 +1,12 @@
+from holdfast.studies.plasticity.diagnose import diagnose as diagnose
+from holdfast.studies.plasticity.diagnose_arms import Tried as Tried
+from holdfast.studies.plasticity.diagnose_data import Samples as Samples
+from holdfast.studies.plasticity.diagnose_model import Builder as Builder
+from holdfast.studies.plasticity.diagnose_plan import Diagnosing as Diagnosing
+from holdfast.studies.plasticity.diagnose_run import ArmRun as ArmRun
+from holdfast.studies.plasticity.diagnosis import Diagnosis as Diagnosis
+from holdfast.studies.plasticity.diagnosis_arms import ArmFound as ArmFound
+from holdfast.studies.plasticity.diagnosis_arms import Compared as Compared
+from holdfast.studies.plasticity.diagnosis_measures import Reach as Reach
+from holdfast.studies.plasticity.diagnosis_measures import last_part as last_part
+from holdfast.studies.plasticity.diagnosis_measures import reach as reach
