@@ -17,7 +17,11 @@ def effective_rank(features: Float[Tensor, "n d"]) -> float:
     >>> round(effective_rank(torch.eye(4)), 6)
     4.0
     """
-    singular = torch.linalg.svdvals(features.double())
+    return spectral_entropy_rank(torch.linalg.svdvals(features.double()))
+
+
+def spectral_entropy_rank(singular: Float[Tensor, " k"]) -> float:
+    """`effective_rank` from the singular values."""
     p = singular / singular.sum()
     return torch.special.entr(p).sum().exp().item()
 
