@@ -10,3 +10,7 @@ from holdfast.studies.plasticity.diagnosis_arms import Compared as Compared
 from holdfast.studies.plasticity.diagnosis_measures import Reach as Reach
 from holdfast.studies.plasticity.diagnosis_measures import last_part as last_part
 from holdfast.studies.plasticity.diagnosis_measures import reach as reach
+from holdfast.studies.plasticity.gap import Gap as Gap
+from holdfast.studies.plasticity.gap import Tail as Tail
+from holdfast.studies.plasticity.gap import generalisation_gap as generalisation_gap
+from holdfast.studies.plasticity.gap import tail as tail
