@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 _ABOVE, _BELOW = (0.0, math.inf), (-math.inf, 0.0)
 
@@ -18,42 +18,50 @@ class Nonlinearity(NamedTuple):
     linear: the open intervals of outputs within each of which it is linear and not constant.
     bounds: which its outputs approach, where it passes no gradient.
     nonnegative: whether no output is below 0.
+    signed: whether an output is above 0 just where the input is.
     """
 
     kind: str
     linear: tuple[tuple[float, float], ...] = ()
     bounds: tuple[float, float] | None = None
     nonnegative: bool = False
+    signed: bool = True
 
 
 _RELU = Nonlinearity("relu", (_ABOVE,), nonnegative=True)
 _LEAKY = (_ABOVE, _BELOW)
 _ROWS: tuple[tuple[Nonlinearity, tuple[Callable[..., Any], ...]], ...] = (
-    (_RELU, (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)),
-    (Nonlinearity("relu6", ((0.0, 6.0),), nonnegative=True), (F.relu6,)),
-    (Nonlinearity("leaky_relu", _LEAKY), (F.leaky_relu, F.leaky_relu_)),
-    (Nonlinearity("rrelu", _LEAKY), (F.rrelu, torch.rrelu, F.rrelu_)),
-    (Nonlinearity("prelu", _LEAKY), (F.prelu, torch.prelu, Tensor.prelu)),
+    (_RELU, (functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)),
+    (Nonlinearity("relu6", ((0.0, 6.0),), nonnegative=True), (functional.relu6,)),
+    (Nonlinearity("leaky_relu", _LEAKY), (functional.leaky_relu, functional.leaky_relu_)),
+    (Nonlinearity("rrelu", _LEAKY), (functional.rrelu, torch.rrelu, functional.rrelu_)),
+    (Nonlinearity("prelu", _LEAKY), (functional.prelu, torch.prelu, Tensor.prelu)),
     (
         Nonlinearity("tanh", bounds=(-1.0, 1.0)),
-        (F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_),
+        (functional.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_),
     ),
     (
-        Nonlinearity("sigmoid", bounds=(0.0, 1.0), nonnegative=True),
-        (F.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_),
+        Nonlinearity("sigmoid", bounds=(0.0, 1.0), nonnegative=True, signed=False),
+        (functional.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_),
     ),
-    (Nonlinearity("hardsigmoid", ((0.0, 1.0),), (0.0, 1.0), True), (F.hardsigmoid,)),
-    (Nonlinearity("softsign", bounds=(-1.0, 1.0)), (F.softsign,)),
-    (Nonlinearity("hardtanh"), (F.hardtanh, F.hardtanh_)),  # its bounds are options
-    (Nonlinearity("gelu"), (F.gelu,)),
-    (Nonlinearity("silu"), (F.silu,)),
-    (Nonlinearity("mish"), (F.mish,)),
-    (Nonlinearity("hardswish"), (F.hardswish,)),
-    (Nonlinearity("elu"), (F.elu, F.elu_)),
-    (Nonlinearity("celu"), (F.celu, torch.celu, F.celu_)),
-    (Nonlinearity("selu"), (F.selu, torch.selu, F.selu_)),
-    (Nonlinearity("softplus", nonnegative=True), (F.softplus,)),
-    (Nonlinearity("logsigmoid"), (F.logsigmoid,)),
+    (
+        Nonlinearity("hardsigmoid", ((0.0, 1.0),), (0.0, 1.0), True, False),
+        (functional.hardsigmoid,),
+    ),
+    (Nonlinearity("softsign", bounds=(-1.0, 1.0)), (functional.softsign,)),
+    (
+        Nonlinearity("hardtanh"),
+        (functional.hardtanh, functional.hardtanh_),
+    ),  # its bounds are options
+    (Nonlinearity("gelu"), (functional.gelu,)),
+    (Nonlinearity("silu"), (functional.silu,)),
+    (Nonlinearity("mish"), (functional.mish,)),
+    (Nonlinearity("hardswish"), (functional.hardswish,)),
+    (Nonlinearity("elu"), (functional.elu, functional.elu_)),
+    (Nonlinearity("celu"), (functional.celu, torch.celu, functional.celu_)),
+    (Nonlinearity("selu"), (functional.selu, torch.selu, functional.selu_)),
+    (Nonlinearity("softplus", nonnegative=True, signed=False), (functional.softplus,)),
+    (Nonlinearity("logsigmoid", signed=False), (functional.logsigmoid,)),
 )
 _KNOWN = {function: row for row, functions in _ROWS for function in functions}
 
@@ -61,10 +69,10 @@ OUTPUT = Nonlinearity("output")
 """The output of a module that was asked for, of which nothing is known."""
 
 _CONVOLUTIONS = frozenset({
-    F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
+    functional.conv1d, functional.conv2d, functional.conv3d, functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d,
 })  # fmt: skip
 _LINEAR = frozenset({
-    F.linear, F.bilinear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.addmm, torch.mm,
+    functional.linear, functional.bilinear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.addmm, torch.mm,
     Tensor.mm, torch.bmm, Tensor.bmm, torch.baddbmm, torch.einsum,
 })  # fmt: skip
 
@@ -79,14 +87,16 @@ def nonlinearity(
         options: its keyword arguments, as seen there.
 
     >>> nonlinearity(torch.tanh)
-    Nonlinearity(kind='tanh', linear=(), bounds=(-1.0, 1.0), nonnegative=False)
+    Nonlinearity(kind='tanh', linear=(), bounds=(-1.0, 1.0), nonnegative=False, signed=True)
     """
     known = _KNOWN.get(function)
     if known is None or known.kind != "hardtanh":
         return known
     options = options or {}
     bounds = float(options.get("min_val", -1.0)), float(options.get("max_val", 1.0))
-    return Nonlinearity("hardtanh", (bounds,), bounds)
+    if bounds[0] == 0:  # a ReLU with a ceiling, such as nn.ReLU6: at 0 it is off
+        return known._replace(linear=(bounds,), nonnegative=True)
+    return known._replace(linear=(bounds,), bounds=bounds)
 
 
 def unit_axis(function: Callable[..., Any]) -> int | None:

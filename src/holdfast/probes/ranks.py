@@ -63,9 +63,9 @@ def srank(features: Float[Tensor, "n d"], delta: float = DELTA) -> float:
 
         srank_delta = min{k : sum_{i <= k} s_i >= (1 - delta) sum_i s_i}
 
-    A whole number from 1 to min(n, d); a delta above 0 leaves out what rounding makes of zeros. Kumar et
-    al., "Implicit under-parameterization inhibits data-efficient deep RL", 2021. Beware of two
-    habits of published code: one calls this the stable rank, which is another number
+    A whole number from 1 to min(n, d); a delta above 0 leaves out what rounding makes of zeros.
+    Kumar et al., "Implicit under-parameterization inhibits data-efficient deep RL", 2021. Beware of
+    two habits of published code: one calls this the stable rank, which is another number
     (`stable_rank`); one returns the index of the last value, which is one too few.
 
     Returns:
@@ -184,7 +184,7 @@ class FeatureRanks:
         found = feature_ranks(features, self.delta)
         if not self._warned and found.bound < features.shape[1]:
             self._warned = True
-            warn_of_bound(*features.shape, where="FeatureRanks, penultimate features")
+            warn_of_bound(len(features), features.shape[1], "FeatureRanks, penultimate features")
         return {
             "effective_rank": found.effective,
             "srank": found.srank,

@@ -75,9 +75,7 @@ def dead_units(activations: Activations, share: float = 0.0) -> Bool[Tensor, " u
     Raises:
         ValueError: a share outside [0, 1).
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"share must lie in [0, 1), got {share}")
-    return nonzero_shares(activations) <= share
+    return nonzero_shares(activations) <= checked_dead_share(share)
 
 
 def shares_within(activations: Activations, low: float, high: float) -> Shares:
@@ -137,6 +135,17 @@ def checked_threshold(threshold: float) -> float:
     return threshold
 
 
+def checked_dead_share(share: float) -> float:
+    """A share of `dead_units`.
+
+    Raises:
+        ValueError: outside [0, 1).
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"share of a dead unit must lie in [0, 1), got {share}")
+    return share
+
+
 def checked_share(share: float) -> float:
     """A share of `linearised_units`.
 
@@ -144,7 +153,7 @@ def checked_share(share: float) -> float:
         ValueError: outside (0, 1].
     """
     if not 0 < share <= 1:
-        raise ValueError(f"share must lie in (0, 1], got {share}")
+        raise ValueError(f"share of a linearised unit must lie in (0, 1], got {share}")
     return share
 
 
