@@ -92,7 +92,10 @@ def test_matches_a_loop_over_tasks(
         for _ in range(2):
             check(evaluator(learner, loss), wanted)
         wanted = naive(stream, learner, [0], squared, which)
-        check(evaluator(learner, loss, up_to=0), wanted)
+        check(evaluator(learner, loss, range(1)), wanted)
+        last = known[-1]
+        wanted = naive(stream, learner, [last], squared, which)
+        check(evaluator(learner, loss, (last,)), wanted)
 
 
 def test_follows_a_growing_head() -> None:
@@ -171,6 +174,7 @@ def test_a_growing_stream_passes_its_test_set_once() -> None:
         assert sum(seen) == rows
         check(scores, naive(stream, learner, [0, 1, 2], which=which))
         assert len(set(scores.loss)) == 1
+        check(evaluator(learner, cross_entropy, (2,)), naive(stream, learner, [2], which=which))
 
 
 @pytest.mark.parametrize("known", [1, 2, 3])

@@ -201,6 +201,45 @@ def test_evaluations_and_curve_are_where_they_should_be(quick: None) -> None:
     assert all(s > 0 for s in record.seconds + record.eval_seconds)
 
 
+def test_evaluations_at_the_end_of_each_epoch_of_the_current_task(quick: None) -> None:
+    options = {"evaluate_every": "epoch", "evaluate_tasks": "current"}
+    record, _ = Setup(heads="shared", training=options).run()
+    assert [e["step"] for e in record.evaluations] == [c["step"] for c in record.curve]
+    known = [[value is not None for value in e["accuracy"]] for e in record.evaluations]
+    assert known == [[j == i for j in range(3)] for i in range(3) for _ in range(2)]
+    assert np.isnan(record.accuracy).tolist() == (np.eye(3) == 0).tolist()
+    every, _ = Setup(heads="shared").run()
+    assert np.diagonal(record.loss).tolist() == np.diagonal(every.loss).tolist()
+
+
+def test_tasks_before_the_last_may_have_other_epochs(quick: None) -> None:
+    record, _ = Setup(training={"pretraining_epochs": 1, "schedule": "cosine"}).run()
+    assert [(c["task"], c["epoch"]) for c in record.curve] == [(0, 0), (1, 0), (2, 0), (2, 1)]
+    # The schedule runs over the epochs there are: steps 1 of 2, then 1 and 3 of 4.
+    ends = [0.5, 0.5, (1 + 2**-0.5) / 2, (1 - 2**-0.5) / 2]
+    assert [c["lr"] for c in record.curve] == pytest.approx([0.05 * end for end in ends])
+
+
+class Half(Finetune):
+    """Trains on the first half of each batch, twice."""
+
+    def batch(self, batch: Batch, context: Context) -> Batch:
+        half = torch.arange(len(batch)) % -(-len(batch) // 2)
+        return Batch(batch.x[half], batch.y[half], batch.task)
+
+
+def test_a_method_may_exchange_the_samples_of_a_batch(quick: None) -> None:
+    hooks = Hooks()
+    hooks.batch = Half().batch  # type: ignore[method-assign]
+    seen: list[Tensor] = []
+    loss = hooks.loss
+    hooks.loss = lambda learner, batch, context: (  # type: ignore[method-assign]
+        seen.append(batch.x), loss(learner, batch, context)
+    )[1]  # fmt: skip
+    Setup(lambda: hooks).run()
+    assert all(torch.equal(x[0], x[-(-len(x) // 2)]) for x in seen if len(x) > 1)
+
+
 def test_rates_of_the_curve_are_those_of_the_last_step(quick: None) -> None:
     record, _ = Setup(training={"schedule": "step", "milestones": (1,), "decay": 0.5}).run()
     assert [c["lr"] for c in record.curve] == [0.05, 0.025] * 3

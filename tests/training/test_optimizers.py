@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from holdfast.training.optimizers import (
     build_optimizer,
@@ -23,6 +23,8 @@ CASES: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "adam", "weight_decay": 0.1, "betas": (0.8, 0.95)},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
     "adamw_plain": {"optimizer": "adamw"},
+    "rmsprop": {"optimizer": "rmsprop", "rms_decay": 0.9, "weight_decay": 0.1},
+    "rmsprop_momentum": {"optimizer": "rmsprop", "momentum": 0.9},
 }
 
 
@@ -33,6 +35,9 @@ def plain(parameters: list[nn.Parameter], training: Training) -> Optimizer:
     }  # fmt: skip
     if training.optimizer == "sgd":
         return SGD(parameters, momentum=training.momentum, **common)
+    if training.optimizer == "rmsprop":
+        del common["fused"]
+        return RMSprop(parameters, alpha=training.rms_decay, momentum=training.momentum, **common)
     kind = Adam if training.optimizer == "adam" else AdamW
     return kind(parameters, betas=training.betas, **common)
 

@@ -12,10 +12,12 @@ from holdfast.training.options import Training
 
 VALUES: dict[str, tuple[Any, ...]] = {
     "epochs": (0, -1),
+    "pretraining_epochs": (0, -1),
     "batch_size": (0, -5),
     "optimizer": ("lbfgs", "SGD"),
     "lr": (0.0, -0.1, math.nan, math.inf),
     "momentum": (-0.1, 1.0, math.nan),
+    "rms_decay": (-0.1, 1.0, math.nan),
     "betas": ((0.9, 1.0), (-0.1, 0.9), (0.9, math.nan)),
     "weight_decay": (-1e-4, math.nan, math.inf),
     "schedule": ("linear",),
@@ -23,6 +25,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "milestones": ((0,), (3, -1)),
     "clip": (0.0, -1.0, math.nan),
     "loss": ("hinge",),
+    "augment": ("flip", None),
     "precision": ("float16",),
     "freeze_backbone": ("after", "later"),
     "evaluate_every": (0, -3),
@@ -33,6 +36,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
 }
 TYPES: dict[str, tuple[Any, ...]] = {
     "epochs": (1.5, "2", True, None),
+    "pretraining_epochs": (1.5, "2", True),
     "batch_size": (8.0, None),
     "lr": ("0.1", True, None, 1j),
     "momentum": ("0",),
@@ -44,7 +48,7 @@ TYPES: dict[str, tuple[Any, ...]] = {
     "freeze_old_rows": ("false", 1, None),
     "reset_optimizer": ("false", 1, None),
     "evaluate_start": ("true", 0, None),
-    "evaluate_every": (2.0, "3"),
+    "evaluate_every": (2.0, "3", "epochs"),
     "evaluation_batch": (1e3,),
     "checkpoint_minutes": ("5",),
     "device": (0, None),
@@ -103,6 +107,13 @@ def test_whole_numbers_are_numbers() -> None:
     for field in ("lr", "clip", "decay", "checkpoint_minutes"):
         assert made(field, 1) == made(field, 1.0)
         assert repr(made(field, 1)) == repr(made(field, 1.0))
+
+
+def test_epochs_of_the_last_task_and_of_those_before() -> None:
+    same, other = Training(epochs=7), Training(epochs=7, pretraining_epochs=2)
+    assert [same.epochs_of(i, 3) for i in range(3)] == [7, 7, 7]
+    assert [other.epochs_of(i, 3) for i in range(3)] == [2, 2, 7]
+    assert other.epochs_of(0, 1) == 7
 
 
 def test_is_frozen() -> None:

@@ -27,12 +27,15 @@ from holdfast.methods import (
     BatchNormOnly,
     DERpp,
     Finetune,
+    HareTortoise,
     Joint,
     LwF,
     Method,
     Replay,
     SingleTask,
+    SpectralRegularisation,
     TaskLoRA,
+    WeightNormProjection,
 )
 from holdfast.nets.learner import Learner
 from holdfast.probes import EffectiveRank, FeatureMovement, TangentKernel
@@ -144,6 +147,17 @@ SETUPS: dict[str, Setup] = {
         and (name not in HEADS_BY_TASK or scenario == "task")
         and (scenario != "domain" or name in ("single_task", "lwf", "ewc", "derpp"))
     },
+    # what acts on weights, and what is evaluated instead of them
+    "spectral": Setup(lambda: SpectralRegularisation(strength=0.1), net="noisy"),
+    "norm_projection": Setup(
+        lambda: WeightNormProjection(layers="all"), net="noisy", training={"schedule": "cosine"}
+    ),
+    "hare_tortoise": Setup(
+        lambda: HareTortoise(mu=0.8, period=3), net="noisy", training={"evaluate_every": 2}
+    ),
+    "rmsprop": Setup(training={"optimizer": "rmsprop", "lr": 0.01, "reset_optimizer": False}),
+    "augmented": Setup(net="image", training={"augment": "flip_shift"}),
+    "pretraining": Setup(training={"pretraining_epochs": 1, "evaluate_every": "epoch"}),
     # carried optimizer states, for each head
     "momentum_growing": Setup(training=MOMENTUM),
     "momentum_per_task": Setup(scenario="task_incremental", training=MOMENTUM),

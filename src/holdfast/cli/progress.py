@@ -99,7 +99,8 @@ class RunLines:
         place = event["task"]
         measured = "loss" if event["accuracy"][place] is None else "accuracy"
         values = [math.nan if v is None else v for v in event[measured][: place + 1]]
-        mean = sum(values) / len(values)
+        known = [value for value in values if not math.isnan(value)]
+        mean = sum(known) / len(known) if known else math.nan
         longest = max((len(shortened(name)) for name in self.tasks), default=0)
         width = len("/ ") + 2 * len(str(len(self.tasks))) + longest
         self.telling.line(

@@ -17,9 +17,9 @@ class Method:
 
     Called for each task, in this order: the heads make room, the start prepares, `begin_task`;
     then for each batch `loss`, backward, `after_backward`, the optimizer's step, `after_step`;
-    after each epoch `after_epoch`,
-    at the end `end_task`. The optimizer is built after `begin_task` over the parameters that
-    require a gradient. A method knows nothing of the loop that calls it.
+    after each epoch `after_epoch`, at the end `end_task`. Before the first task, `forget`. The
+    optimizer is built after `begin_task` over the parameters that require a gradient. A method
+    knows nothing of the loop that calls it.
 
     Options are public attributes, set once by the constructor; state has names that start with
     an underscore.
@@ -43,8 +43,15 @@ class Method:
         """
         return None
 
+    def forget(self) -> None:
+        """Drop what earlier tasks left: before the first of a run, for one that served another."""
+
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Before training on a task; the learner has made room for it."""
+
+    def batch(self, batch: Batch, context: Context) -> Batch:
+        """The batch to train on in place of the one that was drawn, of as many samples."""
+        return batch
 
     def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """The scalar to minimise, and the logits of `batch` for the training metrics."""

@@ -86,17 +86,17 @@ def rates(model: nn.Module, optimizer: str = "sgd") -> dict[str, float]:
     All 1 for a model that is not parametrized.
 
     Raises:
-        ValueError: an optimizer without a rule, or a parameter that was added to a parametrized
-            model and belongs to no layer with a scaling.
+        ValueError: a parametrized model and an optimizer without a rule, or a parameter that was
+            added to a parametrized model and belongs to no layer with a scaling.
     """
+    if not is_parametrized(model):
+        return {name: 1.0 for name, p in model.named_parameters() if p.requires_grad}
     known = get_args(OptimizerName)
     if optimizer not in known:
         raise ValueError(
             f"optimizer must be one of {', '.join(known)}, got {optimizer!r}: how fast the others "
             "move features at another width is not known to us, and guessing would be silent"
         )
-    if not is_parametrized(model):
-        return {name: 1.0 for name, p in model.named_parameters() if p.requires_grad}
     factors: dict[str, float] = {}
     for name, _, scaling, role in scaled_parameters(model):
         if scaling is None or role is None:

@@ -1,6 +1,7 @@
 """Accuracy and loss on every task the learner can predict, in as few passes as possible."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -62,20 +63,23 @@ class Evaluator:
         self._columns: dict[int, Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, learner: Learner, criterion: Criterion, up_to: int | None = None) -> Scores:
-        """Scores on the tasks that the learner's heads know, up to position `up_to`.
+    def __call__(
+        self, learner: Learner, criterion: Criterion, tasks: Collection[int] | None = None
+    ) -> Scores:
+        """Scores on the tasks that the learner's heads know, among `tasks` where they are given.
 
         The learner's mode is put back as it was.
         """
         known = [
             i
             for i, task in enumerate(self.stream)
-            if (up_to is None or i <= up_to) and learner.heads.knows(i, task.classes)
+            if (tasks is None or i in tasks) and learner.heads.knows(i, task.classes)
         ]
         scores = Scores([math.nan] * len(self.stream), [math.nan] * len(self.stream))
         # Of other heads than these it is not known that the task makes no difference to them.
         alike = not learner.per_task and isinstance(learner.heads, (SharedHead, GrowingHead))
-        passed = [i for i in known if self.twin[i] == i or not alike]
+        first = {self.twin[i]: i for i in reversed(known)}
+        passed = [i for i in known if first[self.twin[i]] == i or not alike]
         with evaluation_mode(learner):
             if self.fits and not learner.per_task and not uses_batch_statistics(learner):
                 self._together(learner, criterion, passed, scores)
@@ -83,8 +87,8 @@ class Evaluator:
                 for i in passed:
                     self._alone(learner, criterion, i, scores)
         for i in set(known) - set(passed):
-            scores.accuracy[i] = scores.accuracy[self.twin[i]]
-            scores.loss[i] = scores.loss[self.twin[i]]
+            scores.accuracy[i] = scores.accuracy[first[self.twin[i]]]
+            scores.loss[i] = scores.loss[first[self.twin[i]]]
         return scores
 
     def _together(

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from holdfast.streams.sources import source
 from holdfast.streams.stream import Stream
 from holdfast.training.announce import Announcer
 from holdfast.training.announce import Listener as Listener
+from holdfast.training.augment import check_augment, flip_shift
 from holdfast.training.checkpoint import FILE, Tree, save_checkpoint
 from holdfast.training.clock import Clock
 from holdfast.training.divergence import Diverged, bad_parameter, first_bad
@@ -94,6 +96,7 @@ class Loop:
             method.check(learner, stream)
             start.check(learner, stream)
             self.freezing.check(learner, stream)
+            check_augment(training.augment, stream.input_shape)
             self.evaluator = Evaluator(stream, training, self.device)
         splits = self.evaluator.splits if whole else []
         self.probing = Probing(probes, stream, splits, training, self.device, seed)
@@ -104,6 +107,11 @@ class Loop:
     def checkpoint_path(self) -> Path | None:
         """The checkpoint file of the run's folder."""
         return self.folder / FILE if self.folder else None
+
+    @property
+    def epochs(self) -> int:
+        """Of the current task."""
+        return self.training.epochs_of(self.index, len(self.stream))
 
     def run(self) -> Record:
         """Train on what is left of the stream; the record says how it ended."""
@@ -121,7 +129,7 @@ class Loop:
             self.record.status = "diverged"
             self.record.diverged = {
                 "task": self.index,
-                "epoch": min(self.epoch, self.training.epochs - 1),
+                "epoch": min(self.epoch, self.epochs - 1),
                 "step": error.step,
                 "reason": error.reason,
             }
@@ -154,7 +162,7 @@ class Loop:
             generator=self.draws,
             device=self.device,
             seed=self.seed,
-            epochs=self.training.epochs,
+            epochs=self.epochs,
             optimizer=lambda: self.optimizer,
         )
 
@@ -180,7 +188,7 @@ class Loop:
                 self.open = True
             self.learner.train()
             self.freezing.begin(self.learner, self.stream, self.index)
-            while self.epoch < self.training.epochs:
+            while self.epoch < self.epochs:
                 self._epoch(context)
             self._check_parameters()
             self.method.end_task(self.learner, context)
@@ -188,6 +196,8 @@ class Loop:
             self.start.end_task(self.learner, context)
 
     def _begin_task(self, context: Context) -> None:
+        if self.index == 0:
+            self.method.forget()
         self.freezing.freeze_backbone(self.learner, self.index)
         done = self.start.prepare(self.learner, context)
         if done is not None:
@@ -239,13 +249,18 @@ class Loop:
         tally, freezing = self.tally, self.freezing
         on_cpu = self.device.type == "cpu"
         classify = not self.stream.is_regression
+        varies = training.schedule != "constant" or type(self.start).rate is not Start.rate
         order = derive(self.seed, "order", self.index, self.epoch)
         for batch in context.source.epoch(training.batch_size, order, self.step):
-            if training.schedule != "constant":
+            if varies:
                 for group in optimizer.param_groups:
                     group["lr"] = self._lr(self.step) * group["factor"]
             for p in parameters:
                 p.grad = None
+            if training.augment != "none":
+                draws = generator(self.seed, "augment", self.index, self.epoch, self.step)
+                batch = replace(batch, x=flip_shift(batch.x, draws))
+            batch = method.batch(batch, context)
             loss, logits = self._loss(batch, context)
             tally.losses[self.step] = loss.detach()
             suspect = not math.isfinite(loss.item()) if on_cpu else self.step % _LOOK_EVERY == 0
@@ -285,7 +300,9 @@ class Loop:
     def _lr(self, step: int) -> float:
         """The learning rate of a step of this epoch."""
         steps = len(self.tally.losses)
-        return self.training.lr * lr_factor(self.training, self.epoch * steps + step, steps)
+        at = self.epoch * steps + step
+        own = self.start.rate(self.index, at, steps * self.epochs)
+        return self.training.lr * lr_factor(self.training, at, steps, self.epochs) * own
 
     def _loss(self, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         if self.training.precision == "bfloat16":
@@ -299,8 +316,9 @@ class Loop:
             raise Diverged(self.total_steps, f"parameter {name} left the finite numbers")
 
     def _between_steps(self) -> None:
-        every = self.training.evaluate_every
-        if every is not None and (self.epoch * len(self.tally.losses) + self.step) % every == 0:
+        steps, every = len(self.tally.losses), self.training.evaluate_every
+        every = steps if every == "epoch" else every
+        if every is not None and (self.epoch * steps + self.step) % every == 0:
             self._evaluate_within()
         if self.folder is not None:
             waited = time.monotonic() - self.saved_at
@@ -317,9 +335,10 @@ class Loop:
         self.announce("evaluation", **entry)
 
     def _evaluate(self) -> Scores:
-        up_to = self.index if self.training.evaluate_tasks == "seen" else None
+        i = self.index
+        tasks = {"all": None, "seen": range(i + 1), "current": (i,)}[self.training.evaluate_tasks]
         with self.method.evaluated(self.learner):
-            return self.evaluator(self.learner, self.criterion, up_to)
+            return self.evaluator(self.learner, self.criterion, tasks)
 
     def _probe(self) -> None:
         for measured in self.probing.measure(self.learner, self.index):

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from holdfast.training.options import Training
 
@@ -76,6 +76,9 @@ def build_optimizer(
             return Adam(groups, betas=training.betas, **options)
         case "adamw":
             return AdamW(groups, betas=training.betas, **options)
+        case "rmsprop":
+            del options["fused"]  # torch has no such form of it
+            return RMSprop(groups, alpha=training.rms_decay, momentum=training.momentum, **options)
 
 
 def carry_state(

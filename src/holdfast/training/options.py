@@ -5,11 +5,12 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 
-OptimizerName = Literal["sgd", "adam", "adamw"]
+OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
 ScheduleName = Literal["constant", "cosine", "exponential", "step", "one_cycle"]
 LossName = Literal["auto", "cross_entropy", "mse"]
 Precision = Literal["float32", "bfloat16"]
 FreezeBackbone = Literal["never", "after_first", "always"]
+Augmentation = Literal["none", "flip_shift"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,16 @@ class Training:
 
     Args:
         epochs: passes over a task's training samples.
+        pretraining_epochs: passes over those of each task before the last of the stream, where they
+            are to be others than `epochs`.
         batch_size: samples a step.
-        optimizer: ``sgd``, ``adam`` or ``adamw``.
+        optimizer: ``sgd``, ``adam``, ``adamw`` or ``rmsprop``.
         lr: learning rate at the start of each task (the peak for ``one_cycle``).
-        momentum: of ``sgd``.
+        momentum: of ``sgd`` and ``rmsprop``.
         betas: of ``adam`` and ``adamw``.
-        weight_decay: added to the gradient (``sgd``, ``adam``) or decoupled (``adamw``).
+        rms_decay: of the mean square of the gradient that ``rmsprop`` divides by.
+        weight_decay: added to the gradient (``sgd``, ``adam``, ``rmsprop``) or decoupled
+            (``adamw``).
         schedule: of the learning rate over the steps of a task, restarted at each task:
             ``constant``; ``cosine`` to 0; ``exponential``, lr * decay^(epochs done), smooth in
             steps; ``step``, lr * decay at each of `milestones`; ``one_cycle``, up from lr / 25
@@ -35,6 +40,8 @@ class Training:
         loss: ``cross_entropy``; ``mse``, half the squared distance to the one-hot or regression
             target, summed over outputs and averaged over samples; ``auto`` takes ``mse`` for
             regression and ``cross_entropy`` for classes.
+        augment: what is done to the images of a training batch on the device, drawn anew each time:
+            ``none``, or ``flip_shift`` (see `holdfast.training.augment.flip_shift`).
         precision: ``bfloat16`` runs forward passes under autocast, on CUDA.
         freeze_backbone: while a task is trained the backbone is held still, its running statistics
             too, and works in evaluation mode: ``never``, ``always``, or from the second task on,
@@ -44,10 +51,11 @@ class Training:
         reset_optimizer: start each task with a fresh optimizer; else its moments are carried on
             (rows of grown heads start with zero moments).
         evaluate_start: evaluate each task before its first step too, after the start prepared it.
-        evaluate_every: steps between evaluations of all known tasks within a task; `None`
-            evaluates after each task alone.
+        evaluate_every: steps between evaluations of all known tasks within a task; ``epoch``
+            evaluates at the end of each epoch, `None` after each task alone.
         evaluate_on: the split that fills the record's matrices.
-        evaluate_tasks: ``all`` tasks the learner can predict, or those ``seen`` so far.
+        evaluate_tasks: ``all`` tasks the learner can predict, those ``seen`` so far, or the
+            ``current`` one alone, for long streams in which nothing is to be kept.
         evaluation_batch: samples of one forward pass of an evaluation.
         checkpoint_minutes: longest time between two checkpoints of a run that has a folder; one is
             also written after each task. 0 writes one after every step.
@@ -58,25 +66,28 @@ class Training:
     """
 
     epochs: int = 5
+    pretraining_epochs: int | None = None
     batch_size: int = 32
     optimizer: OptimizerName = "sgd"
     lr: float = 0.1
     momentum: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
+    rms_decay: float = 0.99
     weight_decay: float = 0.0
     schedule: ScheduleName = "constant"
     decay: float = 0.1
     milestones: tuple[int, ...] = ()
     clip: float | None = None
     loss: LossName = "auto"
+    augment: Augmentation = "none"
     precision: Precision = "float32"
     freeze_backbone: FreezeBackbone = "never"
     freeze_old_rows: bool = False
     reset_optimizer: bool = True
     evaluate_start: bool = False
-    evaluate_every: int | None = None
+    evaluate_every: int | Literal["epoch"] | None = None
     evaluate_on: Literal["test", "validation"] = "test"
-    evaluate_tasks: Literal["all", "seen"] = "all"
+    evaluate_tasks: Literal["all", "seen", "current"] = "all"
     evaluation_batch: int = 1024
     checkpoint_minutes: float = 5.0
     device: str = "auto"
@@ -84,15 +95,19 @@ class Training:
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for field in (
-            "optimizer", "schedule", "loss", "precision", "freeze_backbone", "evaluate_on",
+            "optimizer", "schedule", "loss", "augment", "precision", "freeze_backbone",
+            "evaluate_on", "evaluate_tasks",
         ):  # fmt: skip
             self._require(field, getattr(self, field) in get_args(hints[field]), hints[field])
-        self._require("evaluate_tasks", self.evaluate_tasks in ("all", "seen"), "all or seen")
         for field in ("epochs", "batch_size", "evaluation_batch"):
             self._integer(field, getattr(self, field))
-        if self.evaluate_every is not None:
+        if self.pretraining_epochs is not None:
+            self._integer("pretraining_epochs", self.pretraining_epochs)
+        if self.evaluate_every not in (None, "epoch"):
             self._integer("evaluate_every", self.evaluate_every)
-        for field in ("lr", "momentum", "weight_decay", "decay", "checkpoint_minutes"):
+        for field in (
+            "lr", "momentum", "rms_decay", "weight_decay", "decay", "checkpoint_minutes",
+        ):  # fmt: skip
             self._number(field, getattr(self, field))
             # 1 and 1.0 are one option, and to be written as one.
             object.__setattr__(self, field, float(getattr(self, field)))
@@ -109,6 +124,7 @@ class Training:
             raise TypeError(f"training.device must be a string, got {self.device!r}")
         self._require("lr", 0 < self.lr < float("inf"), "a positive number")
         self._require("momentum", 0 <= self.momentum < 1, "in [0, 1)")
+        self._require("rms_decay", 0 <= self.rms_decay < 1, "in [0, 1)")
         in_range = len(betas) == 2 and all(0 <= b < 1 for b in betas)
         self._require("betas", in_range, "two numbers in [0, 1)")
         self._require("weight_decay", 0 <= self.weight_decay < float("inf"), "0 or more")
@@ -143,6 +159,11 @@ class Training:
         if not holds:
             what = ", ".join(map(str, get_args(allowed))) if get_args(allowed) else allowed
             raise ValueError(f"training.{field} must be {what}; got {getattr(self, field)!r}")
+
+    def epochs_of(self, index: int, tasks: int) -> int:
+        """Passes over the training samples of the task at position `index` of so many."""
+        earlier = self.pretraining_epochs is not None and index < tasks - 1
+        return self.pretraining_epochs or self.epochs if earlier else self.epochs
 
     def place(self) -> torch.device:
         """The device to train on.

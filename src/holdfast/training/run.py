@@ -168,6 +168,10 @@ _ADDED = {
     "freeze_old_rows": False,
     "evaluate_start": False,
     "normalize": "auto",
+    "pretraining_epochs": None,
+    "rms_decay": 0.99,
+    "augment": "none",
+    "label_noise": 0.0,
 }
 """Options there were not always, with the values that change nothing: left out of fingerprints, so
 that runs begun before there were any are known again."""

@@ -6,10 +6,13 @@ import math
 from holdfast.training.options import Training
 
 
-def lr_factor(training: Training, step: int, steps_per_epoch: int) -> float:
+def lr_factor(
+    training: Training, step: int, steps_per_epoch: int, epochs: int | None = None
+) -> float:
     """What the learning rate is multiplied by before step `step` (0-based) of a task.
 
-    With n = steps_per_epoch * epochs and e = step / steps_per_epoch:
+    With n = steps_per_epoch * epochs, those of `training` unless others are given, and
+    e = step / steps_per_epoch:
     ``constant`` 1; ``cosine`` (1 + cos(pi step / n)) / 2; ``exponential`` decay^e; ``step``
     decay^(milestones at or before e); ``one_cycle`` half cosines 1/25 -> 1 over the steps up to
     0.3 n - 1 and 1 -> 4e-6 over the rest, as `torch.optim.lr_scheduler.OneCycleLR` (the momentum
@@ -18,7 +21,7 @@ def lr_factor(training: Training, step: int, steps_per_epoch: int) -> float:
     >>> lr_factor(Training(schedule="cosine", epochs=2), 10, 10)
     0.5
     """
-    total = steps_per_epoch * training.epochs
+    total = steps_per_epoch * (training.epochs if epochs is None else epochs)
     epoch = step / steps_per_epoch
     match training.schedule:
         case "constant":
