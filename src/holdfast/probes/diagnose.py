@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from math import isnan
+from math import isnan, nan
 
 from torch import Tensor, nn
 
@@ -176,16 +176,12 @@ def _flat(found: UnitShares | Ranks) -> dict[str, float]:
 
 
 def _cells(layer: LayerDiagnosis, changed: bool) -> list[str]:
-    shares, ranks, change = (
-        layer.shares,
-        layer.ranks,
-        layer.change or Change(float("nan"), float("nan")),
-    )
+    ranks, change = layer.ranks, layer.change or Change(nan, nan)
     return [
         layer.name,
         layer.kind,
         str(layer.units),
-        *(_share(value) for value in _flat(shares).values()),
+        *(_share(value) for value in _flat(layer.shares).values()),
         _number(ranks.effective, 1),
         _number(ranks.srank, 0),
         _number(ranks.stable, 2),

@@ -11,7 +11,7 @@ from holdfast.nets.learner import Learner
 from holdfast.probes.activations import Activations, activations
 from holdfast.probes.cka import kernel_alignment
 from holdfast.probes.probe import Phase
-from holdfast.probes.shown import evenly_spaced, shown_task
+from holdfast.probes.shown import shown_samples, shown_task
 from holdfast.streams.batches import Batch
 
 
@@ -134,12 +134,11 @@ class FeatureChange:
         was = [(a["name"], tuple(a["pattern"].shape)) for a in then]
         if was != [(a.name, tuple(a.pattern.shape)) for a in now]:
             return {"gram": nan, "pattern": nan}
-        grams = [
-            gram_change(a["features"].to(b.features), b.features) for a, b in _pairs(then, now)
-        ]
+        pairs = list(zip(then, now, strict=True))
+        grams = [gram_change(a["features"].to(b.features), b.features) for a, b in pairs]
         patterns = [
             pattern_change(a["pattern"].to(b.pattern), b.pattern)
-            for a, b in _pairs(then, now)
+            for a, b in pairs
             if b.known.signed
         ]
         return {"gram": _mean(grams), "pattern": _mean(patterns)}
@@ -153,14 +152,7 @@ class FeatureChange:
         self._before = dict(state["before"])
 
     def _seen(self, learner: Learner, batch: Batch) -> tuple[Activations, ...]:
-        chosen = evenly_spaced(len(batch), self.samples)
-        return activations(learner, Batch(batch.x[chosen], batch.y[chosen], batch.task))
-
-
-def _pairs(
-    then: Sequence[dict[str, Any]], now: Sequence[Activations]
-) -> list[tuple[dict[str, Any], Activations]]:
-    return list(zip(then, now, strict=True))
+        return activations(learner, shown_samples(batch, self.samples))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_ABOVE, _BELOW = (0.0, math.inf), (-math.inf, 0.0)
-
 
 class Nonlinearity(NamedTuple):
     """What is known of a nonlinearity from its outputs.
@@ -28,52 +26,35 @@ class Nonlinearity(NamedTuple):
     signed: bool = True
 
 
-_RELU = Nonlinearity("relu", (_ABOVE,), nonnegative=True)
-_LEAKY = (_ABOVE, _BELOW)
-_ROWS: tuple[tuple[Nonlinearity, tuple[Callable[..., Any], ...]], ...] = (
-    (_RELU, (functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)),
-    (Nonlinearity("relu6", ((0.0, 6.0),), nonnegative=True), (functional.relu6,)),
-    (Nonlinearity("leaky_relu", _LEAKY), (functional.leaky_relu, functional.leaky_relu_)),
-    (Nonlinearity("rrelu", _LEAKY), (functional.rrelu, torch.rrelu, functional.rrelu_)),
-    (Nonlinearity("prelu", _LEAKY), (functional.prelu, torch.prelu, Tensor.prelu)),
-    (
-        Nonlinearity("tanh", bounds=(-1.0, 1.0)),
-        (functional.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_),
-    ),
-    (
-        Nonlinearity("sigmoid", bounds=(0.0, 1.0), nonnegative=True, signed=False),
-        (functional.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_),
-    ),
-    (
-        Nonlinearity("hardsigmoid", ((0.0, 1.0),), (0.0, 1.0), True, False),
-        (functional.hardsigmoid,),
-    ),
-    (Nonlinearity("softsign", bounds=(-1.0, 1.0)), (functional.softsign,)),
-    (
-        Nonlinearity("hardtanh"),
-        (functional.hardtanh, functional.hardtanh_),
-    ),  # its bounds are options
-    (Nonlinearity("gelu"), (functional.gelu,)),
-    (Nonlinearity("silu"), (functional.silu,)),
-    (Nonlinearity("mish"), (functional.mish,)),
-    (Nonlinearity("hardswish"), (functional.hardswish,)),
-    (Nonlinearity("elu"), (functional.elu, functional.elu_)),
-    (Nonlinearity("celu"), (functional.celu, torch.celu, functional.celu_)),
-    (Nonlinearity("selu"), (functional.selu, torch.selu, functional.selu_)),
-    (Nonlinearity("softplus", nonnegative=True, signed=False), (functional.softplus,)),
-    (Nonlinearity("logsigmoid", signed=False), (functional.logsigmoid,)),
-)
-_KNOWN = {function: row for row, functions in _ROWS for function in functions}
-
 OUTPUT = Nonlinearity("output")
 """The output of a module that was asked for, of which nothing is known."""
 
-_CONVOLUTIONS = frozenset({
-    functional.conv1d, functional.conv2d, functional.conv3d, functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d,
-})  # fmt: skip
+_ABOVE, _BELOW = (0.0, math.inf), (-math.inf, 0.0)
+_KINDS = (
+    Nonlinearity("relu", (_ABOVE,), nonnegative=True),
+    Nonlinearity("relu6", ((0.0, 6.0),), nonnegative=True),
+    *(Nonlinearity(kind, (_ABOVE, _BELOW)) for kind in ("leaky_relu", "rrelu", "prelu")),
+    *(Nonlinearity(kind, bounds=(-1.0, 1.0)) for kind in ("tanh", "softsign")),
+    Nonlinearity("hardtanh"),  # its bounds are options
+    Nonlinearity("sigmoid", (), (0.0, 1.0), nonnegative=True, signed=False),
+    Nonlinearity("hardsigmoid", ((0.0, 1.0),), (0.0, 1.0), nonnegative=True, signed=False),
+    Nonlinearity("softplus", nonnegative=True, signed=False),
+    Nonlinearity("logsigmoid", signed=False),
+    *map(Nonlinearity, ("gelu", "silu", "mish", "hardswish", "elu", "celu", "selu")),
+)
+_KNOWN = {
+    getattr(place, name): known
+    for known in _KINDS
+    for place in (functional, torch, Tensor)
+    for name in (known.kind, f"{known.kind}_")  # in place
+    if hasattr(place, name)
+}
+_CONVOLUTIONS = frozenset(
+    getattr(functional, f"{kind}{d}d") for kind in ("conv", "conv_transpose") for d in (1, 2, 3)
+)
 _LINEAR = frozenset({
-    functional.linear, functional.bilinear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.addmm, torch.mm,
-    Tensor.mm, torch.bmm, Tensor.bmm, torch.baddbmm, torch.einsum,
+    functional.linear, functional.bilinear, Tensor.__matmul__, torch.matmul, Tensor.matmul,
+    torch.mm, Tensor.mm, torch.bmm, Tensor.bmm, torch.addmm, torch.baddbmm, torch.einsum,
 })  # fmt: skip
 
 
@@ -96,7 +77,7 @@ def nonlinearity(
     bounds = float(options.get("min_val", -1.0)), float(options.get("max_val", 1.0))
     if bounds[0] == 0:  # a ReLU with a ceiling, such as nn.ReLU6: at 0 it is off
         return known._replace(linear=(bounds,), nonnegative=True)
-    return known._replace(linear=(bounds,), bounds=bounds)
+    return known._replace(linear=(bounds,), bounds=bounds, signed=bounds[0] < 0 < bounds[1])
 
 
 def unit_axis(function: Callable[..., Any]) -> int | None:

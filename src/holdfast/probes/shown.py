@@ -27,3 +27,14 @@ def evenly_spaced(count: int, most: int) -> Int64[Tensor, " chosen"]:
     ([0, 2, 4, 6, 8], [0, 1])
     """
     return torch.linspace(0, count - 1, min(count, most), dtype=torch.float64).round().long()
+
+
+def shown_samples(batch: Batch, most: int) -> Batch:
+    """At most `most` samples of a batch, evenly spaced.
+
+    >>> shown_samples(Batch(torch.arange(9), torch.arange(9), 0), 3).x.tolist()
+    [0, 4, 8]
+    """
+    chosen = evenly_spaced(len(batch), most).to(batch.x.device)
+    task = batch.task[chosen] if isinstance(batch.task, Tensor) else batch.task
+    return Batch(batch.x[chosen], batch.y[chosen], task)

@@ -7,7 +7,7 @@ from math import nan
 from holdfast.nets.learner import Learner
 from holdfast.probes.activations import Activations, activations
 from holdfast.probes.saturation import checked_eps
-from holdfast.probes.shown import evenly_spaced
+from holdfast.probes.shown import shown_samples
 from holdfast.probes.units import THRESHOLD, checked_dead_share, checked_share, checked_threshold
 from holdfast.streams.batches import Batch
 
@@ -107,6 +107,5 @@ class Units:
 
     def measure(self, learner: Learner, batch: Batch) -> dict[str, float]:
         """The shares on a batch."""
-        chosen = evenly_spaced(len(batch), self.samples)
-        some = Batch(batch.x[chosen], batch.y[chosen], batch.task)
+        some = shown_samples(batch, self.samples)
         return asdict(self.rule.shares(activations(learner, some, eps=self.rule.eps)))
