@@ -7,7 +7,7 @@ from torch import nn
 
 from holdfast.nets.learner import Learner
 
-_NORMS = (
+NORMS = (
     nn.modules.batchnorm._NormBase,
     nn.LayerNorm,
     nn.GroupNorm,
@@ -96,7 +96,7 @@ def _groups(model: nn.Module) -> tuple[Group, ...]:
     parts: list[tuple[str, list[str]]] = []
     normed = False
     for child, module in _parts(root, ""):
-        is_norm = isinstance(module, _NORMS)
+        is_norm = isinstance(module, NORMS)
         # A norm joins what comes before it, or at the very front what comes after it.
         if parts and (is_norm or normed):
             parts[-1][1].append(_join(path, child))

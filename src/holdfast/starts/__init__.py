@@ -1,6 +1,8 @@
 from holdfast.starts.calibrate import Calibration as Calibration
 from holdfast.starts.calibrate import calibrate as calibrate
 from holdfast.starts.collect import collect as collect
+from holdfast.starts.dash import Dash as Dash
+from holdfast.starts.dash import dash_ as dash_
 from holdfast.starts.drift import Movement as Movement
 from holdfast.starts.drift import movement as movement
 from holdfast.starts.fingerprint import fingerprint as fingerprint
@@ -19,6 +21,11 @@ from holdfast.starts.least_squares_head import LeastSquaresHead as LeastSquaresH
 from holdfast.starts.moments import Moments as Moments
 from holdfast.starts.new_rows import STARTS as STARTS
 from holdfast.starts.new_rows import new_rows as new_rows
+from holdfast.starts.reset_groups import ResetGroups as ResetGroups
+from holdfast.starts.reset_groups import reset_groups_ as reset_groups_
+from holdfast.starts.reset_optimizer import reset_optimizer_state as reset_optimizer_state
+from holdfast.starts.rewarm import Rewarm as Rewarm
+from holdfast.starts.rewarm import rewarm as rewarm
 from holdfast.starts.ridge import Ridge as Ridge
 from holdfast.starts.ridge import solve_ridge as solve_ridge
 from holdfast.starts.ridge import solve_samples as solve_samples
@@ -26,6 +33,8 @@ from holdfast.starts.ridge_choice import RidgeChoice as RidgeChoice
 from holdfast.starts.ridge_choice import choose_ridge as choose_ridge
 from holdfast.starts.rows import Rows as Rows
 from holdfast.starts.sample import Sample as Sample
+from holdfast.starts.shrink_perturb import ShrinkPerturb as ShrinkPerturb
+from holdfast.starts.shrink_perturb import shrink_perturb_ as shrink_perturb_
 from holdfast.starts.start import CarryOn as CarryOn
 from holdfast.starts.start import Start as Start
 from holdfast.starts.statistics import FeatureStatistics as FeatureStatistics

@@ -77,11 +77,11 @@ def _grown(
         )
     grown = torch.zeros_like(change.after, dtype=value.dtype, requires_grad=False)
     grown[: len(value)] = value
-    grown[list(change.fresh)] = _first(optimizer, group, name)
+    grown[list(change.fresh)] = first_value(optimizer, group, name)
     return grown
 
 
-def _first(optimizer: Optimizer, group: dict[str, Any], name: str) -> float:
+def first_value(optimizer: Optimizer, group: dict[str, Any], name: str) -> float:
     """What an optimizer starts this state at."""
     if isinstance(optimizer, Adagrad) and name == "sum":
         return float(group["initial_accumulator_value"])

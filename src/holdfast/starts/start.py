@@ -26,6 +26,18 @@ class Start:
             tell.
         """
 
+    def rate(self, index: int, step: int, steps: int) -> float:
+        """What the learning rate of the schedule is multiplied by.
+
+        Asked before each step where a start overrides it, by the loop alone.
+
+        Args:
+            index: position of the task.
+            step: of the task, from 0.
+            steps: of the task in all.
+        """
+        return 1.0
+
     def end_task(self, learner: Learner, context: Context) -> None:
         """After training on a task: what the next start needs of it may be kept, samples not."""
 
