@@ -1,6 +1,7 @@
 """Drawing the weights of a module anew, as they were drawn when it was made."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from holdfast.nets.scaled import Scaling, draw
@@ -91,3 +92,49 @@ def _frozen(module: nn.Module) -> bool:
 
 _RESETS = ("reset_parameters", "_reset_parameters")
 """What `torch.nn` calls it; attention and transformers have the second."""
+
+
+@torch.no_grad()
+def fresh_parameters(
+    module: nn.Module, name: str, seed: int, *purpose: str | int
+) -> dict[str, Tensor]:
+    """The parameters that a part of `module` has after `redraw` of it, which is left as it is.
+
+    Drawn by the outermost module around the part that has a `reset_parameters`, whose word is the
+    last on its weights; the result is a function of the seed and the purpose.
+
+    Args:
+        module: of which the part is one.
+        name: of the part.
+        seed: see `redraw`.
+        purpose: likewise.
+
+    Returns:
+        copies of the part's own parameters, by name.
+
+    Raises:
+        ValueError: see `check_redrawable`, of the part.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3))
+    >>> before = net[0].weight.clone()
+    >>> {k: tuple(p.shape) for k, p in fresh_parameters(net, "0", 0).items()}
+    {'weight': (3, 2), 'bias': (3,)}
+    >>> torch.equal(net[0].weight, before)
+    True
+    """
+    part = module.get_submodule(name)
+    steps = name.split(".") if name else []
+    around = [module.get_submodule(".".join(steps[:i])) for i in range(len(steps) + 1)]
+    drawer = next((m for m in around if _draws(m)), part)
+    check_redrawable(drawer)
+    kept = [(t, t.clone()) for t in (*drawer.parameters(), *drawer.buffers())]
+    try:
+        redraw_known(drawer, seed, *purpose)
+        return {k: p.detach().clone() for k, p in part.named_parameters(recurse=False)}
+    finally:
+        for tensor, values in kept:
+            tensor.copy_(values)
+
+
+def _draws(module: nn.Module) -> bool:
+    return any(callable(getattr(module, name, None)) for name in _RESETS)
