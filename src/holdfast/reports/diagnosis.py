@@ -14,7 +14,7 @@ from holdfast.reports.style import (
     shortened,
 )
 from holdfast.studies.plasticity.diagnosis_arms import Compared
-from holdfast.studies.plasticity.diagnosis_measures import LAST
+from holdfast.studies.plasticity.diagnosis_measures import first_of_last
 
 
 def diagnosis_figure(found: Compared) -> Figure:
@@ -38,7 +38,7 @@ def diagnosis_figure(found: Compared) -> Figure:
         figure = new_figure(9.5, 1.9 + max(1.6, 0.32 * len(arms)))
         left, right = figure.subplots(1, 2)
         epochs = max(arm.curves.shape[1] for arm in arms)
-        first = epochs - max(1, round(LAST * epochs))
+        first = first_of_last(epochs)
         left.axvspan(first + 0.5, epochs + 0.5, color="0.93", linewidth=0)
         for place, arm in enumerate(arms):
             percent = 100 * arm.curves[~np.isnan(arm.curves).any(axis=1)]

@@ -75,7 +75,8 @@ def diagnose(
         training: the budget, and how it is spent; by default 30 epochs of Adam at 0.001 with
             batches of 32.
         updates: of the new phase in place of `training.epochs`; rounded up to whole epochs.
-        old_epochs: of the old phase; by default those of `training`.
+        old_epochs: of the old phase; by default `training.pretraining_epochs`, or the epochs of
+            the new one.
         model: yesterday's weights, in place of training them: a model as `build` makes it, trained
             on `old`. The interval is then over fresh weights and orders of batches, for these
             weights.
@@ -123,7 +124,8 @@ def diagnose_stream(
     if updates is not None:
         steps = math.ceil(len(training_split(stream, NEW)) / training.batch_size)
         training = replace(training, epochs=math.ceil(updates / steps))
-    past = replace(training, epochs=old_epochs or training.epochs, evaluate_every=None)
+    old_epochs = old_epochs or training.pretraining_epochs or training.epochs
+    training = replace(training, pretraining_epochs=old_epochs, evaluate_every=None)
     check_builder(build, drawn, stream)
     found = arms(try_, build, training, builder_of)
     for other in {id(arm.build): arm.build for arm in found if arm.build is not build}.values():
@@ -137,16 +139,16 @@ def diagnose_stream(
     for learner in learners.values():
         check_batches(learner, stream, found[0].method, training.batch_size)
     check_arms(found, learners, stream)
-    kept = Kept(None if out is None else Path(out), stream, past, given)
+    kept = Kept(None if out is None else Path(out), stream, training, given)
     # The first optimizer of a process makes torch load much, which is no arm's cost.
     build_optimizer({"": nn.Parameter(torch.zeros(1))}, training)
-    runs = _Runs(stream, past, given, kept, listener)
+    runs = _Runs(stream, training, given, kept, listener)
     done = runs.all(found, drawn)
     drop_weights(kept.folder)
     asked: dict[str, Any] = dict(settings or {})
     asked |= {
-        "training": {k: v for k, v in asdict(training).items() if k != "evaluate_every"},
-        "old_epochs": None if model is not None else past.epochs,
+        "training": {k: v for k, v in asdict(training).items() if k not in _OTHERS},
+        "old_epochs": None if model is not None else old_epochs,
         "samples": [len(training_split(stream, phase)) for phase in (OLD, NEW)],
         "test_samples": len(stream[NEW].test),
     }
@@ -158,6 +160,10 @@ def diagnose_stream(
     if out is not None:
         diagnosis.save(out)
     return diagnosis
+
+
+_OTHERS = ("pretraining_epochs", "evaluate_start", "evaluate_every", "evaluate_tasks")
+"""Options of training that a diagnosis sets itself."""
 
 
 class _Runs:

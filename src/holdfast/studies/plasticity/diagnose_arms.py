@@ -11,6 +11,8 @@ from holdfast.methods.method import Method
 from holdfast.nets.learner import Learner
 from holdfast.short_names import PARTS
 from holdfast.signatures import check_keys, nearest, typed_options
+from holdfast.starts.reset_groups import ResetGroups
+from holdfast.starts.shrink_perturb import ShrinkPerturb
 from holdfast.starts.start import Start
 from holdfast.streams.stream import Stream
 from holdfast.studies.plasticity.diagnose_data import NEW
@@ -25,7 +27,7 @@ Tried = str | Start | Method | Mapping[str, Any]
 FRESH, WARM = "fresh", "warm"
 
 _KEYS = ("label", "start", "method", "training", "net", "build")
-_BUDGET = ("epochs", "batch_size")
+_BUDGET = ("epochs", "pretraining_epochs", "batch_size")
 _CHANGES = tuple(
     field.name
     for field in fields(Training)
@@ -165,9 +167,11 @@ def _arm(
     start = _part("start", given.get("start"), fresh.start)
     method = _part("method", given.get("method"), fresh.method)
     training, build = fresh.training, fresh.build
-    words, alters = [], []
+    words: list[str] = []
+    alters: list[str] = []
     if "start" in given:
-        words.append(named("start", start))
+        sets_rate = type(start).rate is not Start.rate
+        (alters if sets_rate else words).append(named("start", start))
     if "method" in given:
         alters.append(named("method", method))
     if "training" in given:
@@ -273,9 +277,19 @@ def named(kind: str, part: Start | Method) -> str:
 
 def _words(start: Start, changes: Sequence[str], label: str) -> str:
     """A mitigation as a sentence begins with it; its label where there are no words for it."""
-    if len(changes) == 1 and changes[0].startswith("lr=") and type(start) is Start:
+    if isinstance(start, ResetGroups) and not changes:
+        if start.names is not None:
+            return f"resetting {' and '.join(start.names)}"
+        which = "group" if start.k == 1 else f"{_COUNTS.get(start.k or 0, start.k)} groups"
+        return f"resetting the last {which}"
+    if isinstance(start, ShrinkPerturb) and not changes:
+        return f"shrinking weights to {start.shrink:g} of them and perturbing"
+    if type(start) is Start and len(changes) == 1 and changes[0].startswith("lr="):
         return f"a learning rate of {changes[0].removeprefix('lr=')}"
     return label
+
+
+_COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
 
 
 def _content(part: Start | Method) -> list[Any]:

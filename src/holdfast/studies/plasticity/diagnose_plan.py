@@ -7,17 +7,16 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
 
 from holdfast.config import Config, fresh_learner, make_part, read_config, resolve
 from holdfast.data.split import Dataset, Split
 from holdfast.records.files import write_atomic
-from holdfast.seeds import generator
 from holdfast.signatures import check_keys, typed_options
 from holdfast.streams.growth import growing
 from holdfast.streams.stream import Stream
 from holdfast.studies.plasticity.diagnose import diagnose_stream
-from holdfast.studies.plasticity.diagnose_data import two_phases
+from holdfast.studies.plasticity.diagnose_data import NEW, OLD, training_split, two_phases
 from holdfast.studies.plasticity.diagnose_model import Builder
 from holdfast.studies.plasticity.diagnosis import Diagnosis
 from holdfast.studies.progress import Progress, StudyListener
@@ -117,13 +116,10 @@ class Diagnosing:
     def phases(self, device: torch.device) -> Stream:
         """The two phases of the dataset."""
         dataset: Dataset = make_part("dataset", self.dataset)
-        grown = growing(dataset, sizes=[self.old, 1.0], seed=self.data_seed)
-        first, whole = grown[0].train, grown[1].train
-        assert isinstance(first, Split) and isinstance(whole, Split)  # noqa: PT018
-        noisy = Split(whole.x, self._noisy(whole.y, dataset.classes))
-        parts = noisy.x.split([len(first), len(whole) - len(first)])
-        labels = noisy.y.split([len(first), len(whole) - len(first)])
-        old, new = (Split(x, y) for x, y in zip(parts, labels, strict=True))
+        sizes, noise = [self.old, 1.0], self.label_noise
+        grown = growing(dataset, sizes=sizes, label_noise=noise, seed=self.data_seed)
+        old, whole = (training_split(grown, phase) for phase in (OLD, NEW))
+        new = Split(whole.x[len(old) :], whole.y[len(old) :])
         return two_phases(old, new, dataset.test, device, dataset.normalize)
 
     def run(self, out: str | Path, listener: StudyListener | None = None) -> Diagnosis:
@@ -167,15 +163,6 @@ class Diagnosing:
             return fresh_learner({**resolved, "seed": seed}, stream)
 
         return build
-
-    def _noisy(self, y: Tensor, classes: Sequence[int]) -> Tensor:
-        """Labels, of which a share is drawn anew among all classes."""
-        draws = generator(self.data_seed, "label noise")
-        index = torch.randperm(len(y), generator=draws)[: round(self.label_noise * len(y))]
-        drawn = torch.tensor(classes)[torch.randint(len(classes), (len(index),), generator=draws)]
-        noisy = y.clone()
-        noisy[index] = drawn
-        return noisy
 
 
 KEYS = tuple("try" if key == "mitigations" else key for key in Diagnosing.__dataclass_fields__)

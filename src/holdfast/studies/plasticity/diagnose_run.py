@@ -84,7 +84,9 @@ def tune(arm: Arm, parts: Parts, learner: Learner, stream: Stream, seed: int) ->
         seed: of the run.
     """
     steps = -(-len(training_split(stream, NEW)) // arm.training.batch_size)
-    training = replace(arm.training, evaluate_every=steps, evaluate_start=False)
+    training = replace(
+        arm.training, evaluate_every="epoch", evaluate_tasks="current", evaluate_start=False
+    )
     at_start = _AtStart(stream)
     updates = training.epochs * steps
     try:
