@@ -56,6 +56,10 @@ class AGEM(Method):
         """Refuse to balance the classes of regression targets."""
         check_selection(self.selection, stream)
 
+    def forget(self) -> None:
+        """Drop the memory."""
+        self._memory.clear()
+
     def remembered(self) -> Batch | None:
         """The whole memory."""
         return self._memory.whole()

@@ -104,6 +104,10 @@ class APD(Method):
         """
         check_task_net("APD", learner)
 
+    def forget(self) -> None:
+        """Drop groups and targets."""
+        self._finished, self._groups, self._targets = 0, {}, {}
+
     @torch.no_grad()
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Room for the task; earlier tasks' weights are remembered."""

@@ -59,6 +59,10 @@ class DERpp(Method):
         self.memory, self.alpha, self.beta, self.batch_size = memory, alpha, beta, batch_size
         self._logits: Tensor | None = None
 
+    def forget(self) -> None:
+        """Drop the memory."""
+        self._memory.clear()
+
     def remembered(self) -> Batch | None:
         """The whole memory."""
         return self._memory.whole()

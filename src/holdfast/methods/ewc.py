@@ -108,6 +108,10 @@ class EWC(Method):
         x, y = task.inputs(task.test.x[:2].to(device)), task.test.y[:2].to(device)
         self._fisher(learner, [Batch(x, learner.columns(y, 0), 0)], draws)
 
+    def forget(self) -> None:
+        """Drop the springs."""
+        self._stiffness, self._centre, self._springs = {}, {}, None
+
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Give new rows of the parameters springs without stiffness."""
         for name, p in learner.named_parameters():

@@ -96,6 +96,10 @@ class GPM(Method):
             if first != name:
                 raise ValueError(f"GPM cannot hold {name}: it shares its weight with {first}")
 
+    def forget(self) -> None:
+        """Drop the bases."""
+        self._bases, self._anchors, self._held = {}, {}, None
+
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Remember where the weights are; freeze what is not projected."""
         if self._bases:

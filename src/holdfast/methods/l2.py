@@ -42,6 +42,10 @@ class L2(Method):
         self.strength = strength
         self._centre: dict[str, Tensor] = {}
 
+    def forget(self) -> None:
+        """Drop the centre."""
+        self._centre = {}
+
     @torch.no_grad()
     def after_backward(self, learner: Learner, batch: Batch, context: Context) -> None:
         """Add the gradient of the penalty."""

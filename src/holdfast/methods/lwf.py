@@ -68,6 +68,10 @@ class LwF(Method):
                 "backbone differs by task"
             )
 
+    def forget(self) -> None:
+        """Drop the old network."""
+        self._teacher, self._saved = None, {}
+
     def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """The loss on the batch and the distance to the old network, and the logits."""
         teacher = self._teacher

@@ -55,6 +55,11 @@ class Memory:
         self.width = torch.empty(0, dtype=torch.int64)
         self._held: dict[str, Tensor] = {}
 
+    def clear(self) -> None:
+        """Drop all samples."""
+        self.key, self.group, self.width = self.key[:0], self.group[:0], self.width[:0]
+        self._held = {}
+
     def __len__(self) -> int:
         return len(self.key)
 

@@ -60,6 +60,10 @@ class Replay(Method):
         """Refuse to balance the classes of regression targets."""
         check_selection(self.selection, stream)
 
+    def forget(self) -> None:
+        """Drop the memory."""
+        self._memory.clear()
+
     def remembered(self) -> Batch | None:
         """The whole memory."""
         return self._memory.whole()

@@ -60,6 +60,10 @@ class WSN(Method):
         """
         check_task_net("WSN", learner)
 
+    def forget(self) -> None:
+        """Drop what was in use."""
+        self._finished, self._used = 0, None
+
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Draw the scores of the task."""
         self._finished = context.index

@@ -238,6 +238,8 @@ def test_official_from_a_configuration() -> None:
         ({"growth_by": "pruning", "growth": 0.2, "prune_share": 0.1}, "prune_share must be 0"),
         ({"prune_over": "all_tasks"}, "prune_over 'all_tasks' changes earlier tasks"),
         ({"prune_share": 2.0}, "share must be"),
+        ({"least": -1}, "least must be a whole number from 0 to most, 100, got -1"),
+        ({"least": 5, "most": 2}, "least must be a whole number from 0 to most, 2, got 5"),
     ],
 )
 def test_refuses_options(options: dict[str, Any], message: str) -> None:
@@ -277,6 +279,15 @@ def test_other_refusals_come_before_work() -> None:
     data = stream()
     with pytest.raises(ValueError, match="HALRP needs heads 'per_task', got GrowingHead"):
         HALRP().check(build_learner(net(), data, "growing"), data)
+
+    with pytest.raises(ValueError, match=r"budget 0.0001 allows .* the smallest budget is") as e:
+        HALRP(budget=1e-4).check(build_learner(net(), data), data)
+    HALRP(budget=float(str(e.value).split()[-1])).check(build_learner(net(), data), data)
+    names = [n for n, _ in net().named_children()]
+    with pytest.raises(ValueError, match="HALRP has no layer to perturb"):
+        HALRP(skip=names).check(build_learner(net(), data), data)
+    with pytest.raises(TypeError, match="skip must be a list of names of modules, got 'net'"):
+        HALRP(skip="net")
 
     class Twice(nn.Module):
         def __init__(self) -> None:

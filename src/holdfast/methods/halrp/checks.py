@@ -1,15 +1,18 @@
 """What is refused before anything is changed."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from holdfast.methods.arguments import check_number, check_positive_integer
 from holdfast.methods.halrp.decompose import Decomposition
 from holdfast.methods.halrp.kinds import ConvMode, check_conv_mode
 from holdfast.methods.halrp.layers import PerTask, Perturbed
 from holdfast.methods.halrp.swap import survey
+from holdfast.seeds import derive
 
 
 def check_model(
@@ -26,8 +29,11 @@ def check_model(
         parameters are.
 
     Raises:
+        TypeError: the model is no module.
         ValueError: see `holdfast.methods.halrp.adapt`.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
     check_conv_mode(conv)
     modules = dict(model.named_modules())
     twice = [n for n, m in modules.items() if isinstance(m, Perturbed | PerTask)]
@@ -41,6 +47,9 @@ def check_model(
         raise ValueError(
             f"heads and skip must name modules of the model, which has no {strangers[:3]}"
         )
+    both = [n for n in heads if n in skip]
+    if both:
+        raise ValueError(f"heads and skip both name {both[:3]}: each task's own, or left alone?")
     for name in heads:
         if not isinstance(modules[name], nn.Linear):
             raise ValueError(
@@ -65,21 +74,50 @@ def check_model(
     return left, list(others)
 
 
+def check_names(name: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Names of modules.
+
+    Raises:
+        TypeError: it is a string, whose letters would be taken for names, or holds other things.
+    """
+    if isinstance(names, str) or any(not isinstance(one, str) for one in names):
+        raise TypeError(f"{name} must be a list of names of modules, got {names!r}")
+    return tuple(names)
+
+
 def check_name(task: int | str, taken: Collection[str]) -> str:
     """The id of a new task as a name.
 
     Raises:
+        TypeError: it is neither a number nor a name.
         ValueError: it is there already, or cannot be a name of a submodule.
     """
+    if not isinstance(task, Integral | str) or isinstance(task, bool):
+        raise TypeError(f"task must be a whole number or a name, got {task!r}")
     name = str(task)
     if name in taken:
         raise ValueError(f"task {name!r} is there already; remove it first")
-    if not name or "." in name or "/" in name or hasattr(nn.ModuleDict(), name):
+    odd = not name.isprintable() or "." in name or "/" in name
+    if not name or odd or hasattr(nn.ModuleDict(), name):
         raise ValueError(
-            "task must be a number or a name without dots and slashes that is no attribute of "
-            f"torch.nn.ModuleDict, got {task!r}"
+            "task must be a number or a printable name without dots and slashes that is no "
+            f"attribute of torch.nn.ModuleDict, got {task!r}"
         )
     return name
+
+
+def check_room(outputs: int | None, seed: int, factor: float | None = None) -> None:
+    """Refuse what heads and U V of a new task cannot be made with.
+
+    Raises:
+        TypeError: of another kind.
+        ValueError: no outputs, a negative seed, or a factor that is not finite and above 0.
+    """
+    if outputs is not None:
+        check_positive_integer("outputs", outputs)
+    if factor is not None:
+        check_number("factor", factor, positive=True)
+    derive(seed)
 
 
 def check_ranks(
@@ -90,9 +128,11 @@ def check_ranks(
     """The rank of each layer: 0 where none is named, and as far as it can be for one number.
 
     Raises:
+        TypeError: ranks are no whole numbers.
         ValueError: ranks that the layers, or what was found of them, cannot have, by name.
     """
-    if isinstance(ranks, int):
+    if not isinstance(ranks, Mapping):
+        _check_whole("ranks", ranks)
         if ranks < 0:
             raise ValueError(f"ranks must be at least 0, got {ranks}")
         ranks = {n: min(ranks, layer.shape.largest_rank) for n, layer in layers.items()}
@@ -103,6 +143,7 @@ def check_ranks(
     if lacking:
         raise ValueError(f"found has no decomposition of layers {lacking[:3]}")
     for name, rank in ranks.items():
+        _check_whole(f"rank of {name}", rank)
         most = layers[name].shape.largest_rank
         if not 0 <= rank <= most:
             raise ValueError(f"rank of {name} must be from 0 to {most}, got {rank}")
@@ -112,6 +153,11 @@ def check_ranks(
                 "singular triplets; decompose with a larger most"
             )
     return {n: ranks.get(n, 0) for n in layers}
+
+
+def _check_whole(name: str, value: object) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
 
 
 def check_task_ids(task: Tensor, known: Callable[[int], str]) -> list[int]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from holdfast.data.split import Split
 from holdfast.methods.arguments import check_choice, check_number, check_positive_integer
 from holdfast.methods.halrp.adapted import Adapted
+from holdfast.methods.halrp.checks import check_names
 from holdfast.methods.halrp.compress import decompositions, spectra
 from holdfast.methods.halrp.control import Control, Growth, Means
 from holdfast.methods.halrp.decompose import Decomposition, Scaling
@@ -129,6 +130,11 @@ class HALRP(Method):
         if budget is not None and bounded:
             raise ValueError("budget and growth or task_budget both bound ranks: give one")
         check_positive_integer("most", most)
+        if not isinstance(least, int) or not 0 <= least <= most:
+            raise ValueError(f"least must be a whole number from 0 to most, {most}, got {least!r}")
+        for name, flag in (("per_cost", per_cost), ("freeze_others", freeze_others)):
+            if not isinstance(flag, bool):
+                raise TypeError(f"{name} must be True or False, got {flag!r}")
         check_positive_integer("warm_up", warm_up)
         check_choice("choice", choice, Choice)
         check_choice("importance", importance, Importance)
@@ -141,7 +147,7 @@ class HALRP(Method):
         self.choice, self.per_cost, self.warm_up = choice, per_cost, warm_up
         self.importance, self.scaling, self.conv = importance, scaling, conv
         self.l1, self.decay, self.towards = l1, decay, towards
-        self.base, self.skip, self.freeze_others = base, tuple(skip), freeze_others
+        self.base, self.skip, self.freeze_others = base, check_names("skip", skip), freeze_others
         self._warm = True
         self._plans: dict[str, Any] = {}
 
@@ -162,7 +168,25 @@ class HALRP(Method):
         model = learner.backbone
         if not isinstance(model, Adapted):
             model = self._adapt(copy.deepcopy(model))
+        self._check_ranks(model)
         self._control().check(model, learner.heads, stream)
+
+    def _check_ranks(self, model: Adapted) -> None:
+        shapes = [layer.shape for _, layer in perturbed_layers(model.model)]
+        if not shapes:
+            raise ValueError("HALRP has no layer to perturb: skip or freeze_others leaves them all")
+        least = sum(min(self.least, s.largest_rank) * s.cost_of_rank for s in shapes)
+        whole = sum(p.numel() for p in model.base_parameters())
+        if self.budget is not None and int(self.budget * whole) < least:
+            raise ValueError(
+                f"budget {self.budget:g} allows {int(self.budget * whole):,} parameters, but rank "
+                f"{self.least} in every layer takes {least:,}; the smallest budget is "
+                f"{least / whole + 1e-4:.4f}"
+            )
+
+    def forget(self) -> None:
+        """Drop the plans."""
+        self._warm, self._plans = True, {}
 
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Make room for the task: the base itself, or free weights to warm up."""
