@@ -302,6 +302,25 @@ def test_a_task_goes_to_another_copy_of_the_base(tmp_path):
     train(other, "t", 1)
 
 
+def test_the_file_of_a_task_has_its_low_rank_part_in_the_fewest_bytes(tmp_path):
+    model = halrp.adapt(nn.Linear(300, 200))
+    model.add("t", 20)
+    shake(nn.ParameterList(p for _, p in model.own("t")))
+    sizes = [model.export("t", tmp_path / "dense").stat().st_size]
+    halrp.quantise(model, "t", "int8")
+    sizes.append(model.export("t", tmp_path / "int8").stat().st_size)
+    halrp.prune(model, halrp.Pruning(share=0.9))
+    file = model.export("t", tmp_path / "sparse")
+    sizes.append(file.stat().st_size)
+    entries, others = 20 * 500, 4 * 2 * 200 + 4 * 300 + 2 * 20 * 2
+    wanted = [4 * entries + others, entries + others, entries * (0.1 + 1 / 8) + others]
+    assert all(w - 80 <= s <= w + 600 for s, w in zip(sizes, wanted, strict=True))
+    x = torch.randn(3, 300)
+    again = halrp.adapt(model.merge(None))
+    again.import_task(file)
+    assert torch.equal(again(x, "t"), model(x, "t"))
+
+
 def test_files_that_do_not_fit_are_refused(tmp_path):
     model = adapted()
     file = model.export(1, tmp_path / "one.safetensors")
@@ -495,6 +514,48 @@ def test_bad_models():
         halrp.adapt(network(), heads=["9"])
     with pytest.raises(ValueError, match=r"heads must name .*Linear layers, '0' is a Conv2d"):
         halrp.adapt(network(), heads=["0"])
+    with pytest.raises(ValueError, match=r"heads and skip both name \['8'\]"):
+        halrp.adapt(network(), heads=["8"], skip=["8"])
+    with pytest.raises(ValueError, match=r"task must be .*without dots.*'a.b'"):
+        halrp.adapt(network(), base_task="a.b")
+
+
+@pytest.mark.parametrize("name", ["heads", "skip"])
+def test_one_name_is_no_list_of_names(name):
+    net = network()
+    with pytest.raises(TypeError, match=f"{name} must be a list of names of modules, got '8'"):
+        halrp.adapt(net, **{name: "8"})
+    assert [type(m) for m in net] == [type(m) for m in network()]
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"outputs": 0}, ValueError, "outputs must be a positive integer, got 0"),
+        ({"seed": -1}, ValueError, "seed must be a non-negative integer, got -1"),
+        ({"factor": float("nan")}, ValueError, "factor must be a number above 0, got nan"),
+        ({"ranks": True}, TypeError, "ranks must be a whole number, got True"),
+        ({"ranks": {"5": True}}, TypeError, "rank of 5 must be a whole number, got True"),
+    ],
+)
+def test_a_refused_task_leaves_nothing(how, error, message):
+    model = adapted(0)
+    with pytest.raises(error, match=message):
+        model.add("new", **how)
+    assert model.tasks == ()
+    assert all(p.requires_grad for p in model.parameters())
+    assert not [n for n, _ in model.named_parameters() if ".tasks." in n]
+
+
+def test_what_is_folded_is_neither_quantised_nor_pruned():
+    model, x = adapted(), batch()
+    model.fold(0)
+    before = model(x)
+    with pytest.raises(ValueError, match=r"'0' is folded and cannot be quantised; call unfold"):
+        halrp.quantise(model, 0, "bfloat16")
+    with pytest.raises(ValueError, match=r"'0' is folded and cannot be pruned; call unfold"):
+        halrp.prune(model, halrp.Pruning(share=0.5))
+    assert torch.allclose(model.unfold()(x), before, rtol=0, atol=1e-12)
 
 
 def test_bad_tasks():
@@ -502,9 +563,12 @@ def test_bad_tasks():
     before = bits(model)
     for name, message in {
         "1": "'1' is there already", "a.b": "without dots", "": "without dots", "keys": "attribute",
+        "a\nb": "printable",
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=message):
             model.add(name)
+    with pytest.raises(TypeError, match="task must be a whole number or a name, got True"):
+        model.add(True)
     for use in (model.activate, model.remove, model.merge, model.fold, model.train_only):
         with pytest.raises(ValueError, match=r"task 'no' is unknown; there are \['0', '1'\]"):
             use("no")
@@ -512,6 +576,9 @@ def test_bad_tasks():
         model(x, torch.tensor([0, 7, 0, 1, 0]))
     with pytest.raises(ValueError, match="vector of integers"):
         model(x, torch.zeros(5))
+    for ids in ([0, 1], [0, 1, 0, 1, 0, 1]):
+        with pytest.raises(ValueError, match=f"task names {len(ids)} samples, the inputs have 5"):
+            model(x, torch.tensor(ids))
     with pytest.raises(ValueError, match="task 'no' is unknown"):
         model.add_free("new", beginning="no")
     with pytest.raises(ValueError, match="rank of 5 must be from 0 to 6, got 7"):

@@ -80,8 +80,17 @@ def test_refuses_what_it_did_not_write(tmp_path):
     with pytest.raises(ValueError, match="is damaged"):
         load_packed(model, path)
     model.export(1, path)
-    with pytest.raises(ValueError, match="format is 'holdfast-halrp-task-1'"):
+    with pytest.raises(ValueError, match="format is 'holdfast-halrp-task-2'"):
         load_packed(model, path)
     path.write_bytes(whole)
     with pytest.raises(ValueError, match="holds another model"):
         load_packed(adapt(nn.Linear(3, 2)), path)
+
+
+def test_another_model_is_left_as_it_was(tmp_path):
+    path = save_packed(small_model(), tmp_path / "tasks")
+    other = adapt(nn.Sequential(nn.Linear(80, 6), nn.LayerNorm(6)), base_task=0)
+    before = {name: t.tolist() for name, t in other.state_dict().items()}
+    with pytest.raises(ValueError, match="holds another model than the one given"):
+        load_packed(other, path)
+    assert {name: t.tolist() for name, t in other.state_dict().items()} == before

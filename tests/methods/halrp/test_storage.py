@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from holdfast.methods.halrp import Shape, adapt, quantise, rank_bytes
-from holdfast.methods.halrp.storage import check_storage, low_rank_matrices, quantised, rounded
+from holdfast.methods.halrp.int8 import quantised
+from holdfast.methods.halrp.storage import check_storage, low_rank_matrices, rounded
 
 SEEDS = st.integers(0, 2**31)
 

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.methods.halrp import base, task_file
-from holdfast.methods.halrp.checks import check_model, check_name, check_ranks, check_task_ids
+from holdfast.methods.halrp import base, checks, task_file
 from holdfast.methods.halrp.decompose import Decomposition
 from holdfast.methods.halrp.kinds import ConvMode
 from holdfast.methods.halrp.layers import per_task_modules, perturbed_layers, switching
@@ -51,19 +50,18 @@ class Adapted(nn.Module):
         base_task: Task | None = None,
     ) -> None:
         super().__init__()
-        self.left, alone = check_model(model, conv, tuple(heads), tuple(skip), freeze_others)
+        heads, skip = checks.check_names("heads", heads), checks.check_names("skip", skip)
+        self.base_task = None if base_task is None else checks.check_name(base_task, ())
+        self.left, alone = checks.check_model(model, conv, heads, skip, freeze_others)
         self.conv = conv
         self.training = model.training  # so that adding tasks leaves the mode as it was
-        self.model = swap(model, conv, tuple(heads), tuple(skip), tuple(alone))
+        self.model = swap(model, conv, heads, skip, tuple(alone))
         self.left += alone
-        self.base_task = None if base_task is None else str(base_task)
         self.names: list[str] = []
         self.plans: dict[str, Plan] = {}
         self.active: str | None = None
         self.folded: str | None = None
         self._base: str | None = None
-
-    # -- tasks
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -105,8 +103,8 @@ class Adapted(nn.Module):
                 base has changed since tasks were added.
         """
         layers = dict(perturbed_layers(self.model))
-        chosen = check_ranks(ranks, layers)
-        name = self._new(task)
+        chosen = checks.check_ranks(ranks, layers)
+        name = self._new(task, outputs, seed, factor)
         for at, layer in layers.items():
             layer.perturb(name, chosen[at], scaled, biased, factor)
         self._begin(name, None, outputs, seed)
@@ -126,7 +124,7 @@ class Adapted(nn.Module):
             ValueError: as in `add`, or `beginning` is unknown.
         """
         start = None if beginning is None else self.known(beginning)
-        name = self._new(task)
+        name = self._new(task, outputs, seed)
         for _, layer in perturbed_layers(self.model):
             layer.free(name, start)
         self._begin(name, start, outputs, seed)
@@ -149,9 +147,9 @@ class Adapted(nn.Module):
                 or a rank does not fit.
         """
         name, layers = self.known(task), dict(perturbed_layers(self.model))
-        self._refuse_folded(name, "settled")
+        self.refuse_folded(name, "settled")
         wanted = ranks.ranks if isinstance(ranks, Plan) else ranks
-        chosen = check_ranks(wanted, layers, found)
+        chosen = checks.check_ranks(wanted, layers, found)
         for at, layer in layers.items():
             layer.settle(name, found[at], chosen[at])
         if isinstance(ranks, Plan):
@@ -211,7 +209,7 @@ class Adapted(nn.Module):
         """
         name = None if task is None or self.known(task) == self.base_task else str(task)
         if name is not None:
-            self._refuse_folded(name, "trained")
+            self.refuse_folded(name, "trained")
             chosen = {id(t) for t in base.of_task(self.model, name)}
         elif self.names:
             raise ValueError(
@@ -261,7 +259,7 @@ class Adapted(nn.Module):
         if task is None:
             return self.model(*inputs, **named)
         if isinstance(task, Tensor):
-            ids = check_task_ids(task, self.known)
+            ids = checks.check_task_ids(task, self.known)
             return by_task(self._call, task, ids, inputs, named)
         return self._call(task, inputs, named)
 
@@ -310,7 +308,7 @@ class Adapted(nn.Module):
     # -- files
 
     def export(self, task: Task, path: str | Path) -> Path:
-        """Write a task to one safetensors file: its tensors, plan, and the print of its base.
+        """Write a task to one file: its tensors (see `pack`), plan, and the print of its base.
 
         Raises:
             ValueError: the task is unknown, the base's own or still free, or the base has changed.
@@ -347,10 +345,11 @@ class Adapted(nn.Module):
             self.plans[name] = Plan.from_values(held.plan)
         return name
 
-    # -- inside
-
-    def _new(self, task: Task) -> str:
-        name = check_name(task, self.tasks)
+    def _new(
+        self, task: Task, outputs: int | None = None, seed: int = 0, factor: float | None = None
+    ) -> str:
+        checks.check_room(outputs, seed, factor)
+        name = checks.check_name(task, self.tasks)
         self.check_base()
         if not self.names:
             self.freeze()
@@ -362,7 +361,8 @@ class Adapted(nn.Module):
                 module.begin(name, start, outputs)
         self.names.append(name)
 
-    def _refuse_folded(self, name: str, doing: str) -> None:
+    def refuse_folded(self, name: str, doing: str) -> None:
+        """Raise a `ValueError` if the task's weights are kept whole, and would stay as they are."""
         if self.folded == name:
             raise ValueError(f"task {name!r} is folded and cannot be {doing}; call unfold() first")
 

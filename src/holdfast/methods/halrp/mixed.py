@@ -26,9 +26,15 @@ def by_task(
 
     Raises:
         TypeError: the output is not one tensor with a row a sample.
-        ValueError: outputs differ in shape between tasks.
+        ValueError: no input has a row for each id, or outputs differ in shape between tasks.
     """
     n = len(task)
+    given = [v for v in (*inputs, *named.values()) if isinstance(v, Tensor) and v.ndim]
+    if given and all(len(v) != n for v in given):
+        raise ValueError(
+            f"task names {n} samples, the inputs have {len(given[0])}; give an id for each, or one "
+            "task for all"
+        )
     found: Tensor | None = None
     for one in ids:
         rows = (task == one).nonzero().squeeze(1)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from holdfast.methods.halrp.storage import Quantised, quantised
+from holdfast.methods.halrp.int8 import Quantised, quantised
 
 Kind = Literal["int8", "bfloat16", "float32", "float64", "float16"]
 Layout = Literal["dense", "mask", "gaps"]

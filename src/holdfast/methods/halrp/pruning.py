@@ -81,9 +81,11 @@ def prune(model: Adapted, pruning: Pruning, tasks: Sequence[Task] | None = None)
         how many entries were not 0 before and are now.
 
     Raises:
-        ValueError: a task is unknown.
+        ValueError: a task is unknown or folded.
     """
     names = [model.known(t) for t in (model.names if tasks is None else tasks)]
+    for name in names:
+        model.refuse_folded(name, "pruned")
     removed = 0
     for group in _groups(model, names, pruning.over).values():
         threshold = pruning.threshold(group)

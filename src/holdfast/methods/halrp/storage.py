@@ -1,14 +1,15 @@
 """The numbers that U and V may be stored in."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
-from jaxtyping import BFloat16, Float, Int8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from holdfast.methods.arguments import check_choice
 from holdfast.methods.halrp.adapted import Adapted, Task
+from holdfast.methods.halrp.int8 import quantised
 from holdfast.methods.halrp.kinds import Shape
 from holdfast.methods.halrp.layers import Perturbation, perturbed_layers
 
@@ -17,47 +18,6 @@ Storage = Literal["float32", "bfloat16", "int8"]
 row of V, in bfloat16."""
 
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
-_LEVELS = 127
-_TINY = 1e-30
-"""Ranks whose largest entry is below become 0: a scale of theirs would lose digits of its own."""
-
-
-class Quantised(NamedTuple):
-    """A matrix on int8's grid, levels x scale.
-
-    Args:
-        levels: from -127 to 127.
-        scale: of each rank; 0 for one that is all 0.
-    """
-
-    levels: Int8[Tensor, "rows columns"]
-    scale: BFloat16[Tensor, " k"]
-
-    def values(self, axis: int, dtype: torch.dtype) -> Float[Tensor, "rows columns"]:
-        """The matrix; exact in float32, since 7 bits times 8 fit."""
-        scale = self.scale.to(dtype)
-        return self.levels.to(dtype) * (scale[:, None] if axis == 0 else scale)
-
-
-def quantised(matrix: Float[Tensor, "rows columns"], axis: int) -> Quantised:
-    """The nearest levels of int8, symmetric about 0, with a scale for each rank.
-
-        scale = bfloat16(max |x| / 127),   level = round(x / scale)
-
-    The largest entry of a rank always has level +-127 (a bfloat16 is off by at most 1 / 256, and
-    127 / 256 < 1 / 2), so what is on the grid already stays as it is, bit for bit. An entry moves
-    by at most half of a scale.
-
-    Args:
-        matrix: U, or V.
-        axis: that ranks are numbered along: 1 of U, 0 of V.
-    """
-    wide = matrix.detach().double()
-    peak = wide.abs().amax(dim=1 - axis)
-    scale = torch.where(peak > _TINY, peak / _LEVELS, 0.0).to(torch.bfloat16)
-    step = scale.double().where(scale > 0, torch.inf)
-    levels = (wide / (step[:, None] if axis == 0 else step)).round()
-    return Quantised(levels.clamp(-_LEVELS, _LEVELS).to(torch.int8), scale)
 
 
 def rounded(
@@ -108,9 +68,11 @@ def quantise(model: Adapted, task: Task, storage: Storage) -> None:
     """Put U and V of a task on the grid of a storage, so that storing them changes nothing more.
 
     Raises:
-        ValueError: the task is unknown, the storage is, or the parameters cannot hold its grid.
+        ValueError: the task is unknown or folded, the storage is unknown, or the parameters cannot
+            hold its grid.
     """
     name = model.known(task)
+    model.refuse_folded(name, "quantised")
     check_storage(storage, model)
     for _, matrix, axis in low_rank_matrices(model, name):
         matrix.copy_(rounded(matrix, storage, axis))

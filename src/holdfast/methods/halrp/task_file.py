@@ -1,20 +1,21 @@
-"""One task in one safetensors file."""
+"""One task in one file."""
 
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
-from zlib import crc32
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from holdfast.methods.halrp.base import base_fingerprint
 from holdfast.methods.halrp.layers import Free, switching
+from holdfast.methods.halrp.packed_state import pack_state, read_state
+from holdfast.methods.halrp.packing import from_raw_bytes, raw_bytes
 from holdfast.records.files import write_atomic
 
-FORMAT = "holdfast-halrp-task-1"
+FORMAT = "holdfast-halrp-task-2"
+_VALUES = "_extra_state"
+"""Name of all that is no tensor, which is stored as a state's own texts are."""
 
 
 class TaskFile(NamedTuple):
@@ -25,8 +26,8 @@ class TaskFile(NamedTuple):
         base: print of the base it was made on.
         conv: mode of its low-rank parts.
         plan: of its ranks, as plain values, or `None`.
-        tensors: by "module/name": r, s, U, V and bias of perturbed layers; the parameters and
-            buffers of norm layers and heads.
+        tensors: by their names in the state of the `Adapted`: r, s, U, V and bias of perturbed
+            layers; the parameters and buffers of norm layers and heads.
     """
 
     task: str
@@ -46,7 +47,11 @@ def tensors_of(model: nn.Module, task: str) -> dict[str, Tensor]:
     free = [at for at, part in own.items() if isinstance(part, Free)]
     if free:
         raise ValueError(f"task {task!r} is still free in {free[:3]}; settle it first")
-    return {f"{at}/{n}": t for at, part in own.items() for n, t in part.state_dict().items()}
+    return {
+        f"model{at and '.'}{at}.tasks.{task}.{n}": t
+        for at, part in own.items()
+        for n, t in part.state_dict().items()
+    }
 
 
 def modules_of(model: nn.Module, held: TaskFile, conv: str) -> dict[str, nn.Module]:
@@ -66,7 +71,8 @@ def modules_of(model: nn.Module, held: TaskFile, conv: str) -> dict[str, nn.Modu
     modules = dict(switching(model))
     parts: dict[str, dict[str, Tensor]] = {at: {} for at in modules}
     for key, value in held.tensors.items():
-        at, _, n = key.rpartition("/")
+        place, _, n = key.rpartition(f".tasks.{held.task}.")
+        at = place.removeprefix("model").removeprefix(".")
         if at not in parts:
             raise ValueError(
                 f"task {held.task!r} has its own {at!r}, which does not differ by task here; adapt "
@@ -88,10 +94,9 @@ def write_task(path: Path, held: TaskFile) -> Path:
     Raises:
         OSError: it could not be written.
     """
-    tensors = {name: t.detach().cpu().contiguous() for name, t in held.tensors.items()}
-    text = json.dumps(held._replace(tensors={})._asdict(), allow_nan=False)
-    metadata = {"format": FORMAT, "values": text, "checksum": _checksum(text, tensors)}
-    write_atomic(path, save(tensors, metadata))
+    text = json.dumps(held._replace(tensors={})._asdict(), allow_nan=False).encode()
+    values = from_raw_bytes(text, torch.uint8, (len(text),))
+    write_atomic(path, pack_state({**held.tensors, _VALUES: values}, FORMAT).content)
     return path
 
 
@@ -102,30 +107,6 @@ def read_task(path: Path) -> TaskFile:
         FileNotFoundError: there is no such file.
         ValueError: it is cut short, damaged, or holds something else.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no task at {path}")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(
-                    f"{path} holds no task of this version: its format is "
-                    f"{metadata.get('format')!r}, expected {FORMAT!r}"
-                )
-            # Copied out of the mapped file: left alone when the file is replaced.
-            tensors = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is cut short or holds no task: {error}") from error
-    if _checksum(metadata.get("values", ""), tensors) != metadata.get("checksum"):
-        raise ValueError(f"{path} is damaged: what it holds does not match its checksum")
-    return TaskFile(**{**json.loads(metadata["values"]), "tensors": tensors})
-
-
-def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
-    """CRC-32 of the values and of name, kind, shape and bytes of each tensor, in hexadecimal."""
-    found = crc32(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        found = crc32(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode(), found)
-        held: Any = tensor.flatten().view(torch.uint8).numpy()
-        found = crc32(held, found)
-    return f"{found:08x}"
+    tensors = read_state(path, FORMAT, "task")
+    values = json.loads(raw_bytes(tensors.pop(_VALUES)))
+    return TaskFile(**{**values, "tensors": tensors})
