@@ -1,7 +1,7 @@
 """How far the activations of the same samples changed between two moments."""
 
 from collections.abc import Sequence
-from math import nan, sqrt
+from math import nan
 from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float
@@ -9,7 +9,6 @@ from torch import Tensor
 
 from holdfast.nets.learner import Learner
 from holdfast.probes.activations import Activations, activations
-from holdfast.probes.cka import kernel_alignment
 from holdfast.probes.probe import Phase
 from holdfast.probes.shown import shown_samples, shown_task
 from holdfast.streams.batches import Batch
@@ -22,18 +21,19 @@ class Change(NamedTuple):
     pattern: float
 
 
-def gram_change(before: Float[Tensor, "n d"], after: Float[Tensor, "n e"]) -> float:
+def gram_change(before: Float[Tensor, "n d"], after: Float[Tensor, "_ e"]) -> float:
     """Change of the normalised Gram matrix of features of the same samples.
 
         | K / |K| - K' / |K'| |_F,    K = H H^T, K' = H' H'^T
 
-    Lies in [0, sqrt 2]; sqrt(2 (1 - `kernel_alignment`(K, K'))). It does not see rotations and a
+    Lies in [0, sqrt 2], as sqrt(2 (1 - `kernel_alignment`(K, K'))). It does not see rotations and a
     common factor, and is not centred: of features with a large common part, such as those of a
     ReLU, it is small. NaN where features are all 0. Computed in float64. Lyle et al., 2026.
 
     Raises:
         ValueError: different numbers of samples.
 
+    >>> import torch
     >>> h = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     >>> round(gram_change(h, torch.tensor([[1.0, 0.0], [0.0, 0.0]])), 6)  # sqrt(2 - sqrt 2)
     0.765367
@@ -44,18 +44,20 @@ def gram_change(before: Float[Tensor, "n d"], after: Float[Tensor, "n e"]) -> fl
             f"{len(after)}"
         )
     a, b = before.double(), after.double()
-    return sqrt(max(0.0, 2 * (1 - kernel_alignment(a @ a.T, b @ b.T))))
+    k, m = a @ a.T, b @ b.T
+    return (k / k.norm() - m / m.norm()).norm().item()
 
 
 def pattern_change(before: Bool[Tensor, "*shape"], after: Bool[Tensor, "*other"]) -> float:
     """Share of signs h > 0, one a sample, position and unit, that are not what they were.
 
-    For a ReLU, of the binary pattern of which units fire on which sample: while it stays, the
-    network is linear in the inputs of each layer. Lyle et al., 2026.
+    For a ReLU, of the binary pattern of which units fire on which sample: while it stays, each
+    sample takes the same paths through the network. Lyle et al., 2026.
 
     Raises:
         ValueError: the shapes differ.
 
+    >>> import torch
     >>> pattern_change(torch.tensor([[True, False]]), torch.tensor([[True, True]]))
     0.5
     """
