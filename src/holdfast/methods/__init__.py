@@ -13,6 +13,7 @@ from holdfast.methods.lwf import LwF as LwF
 from holdfast.methods.memory import Memory as Memory
 from holdfast.methods.method import Method as Method
 from holdfast.methods.replay import Replay as Replay
+from holdfast.methods.rifle import Rifle as Rifle
 from holdfast.methods.single_task import SingleTask as SingleTask
 from holdfast.methods.task_lora import TaskLoRA as TaskLoRA
 from holdfast.methods.wsn import WSN as WSN
