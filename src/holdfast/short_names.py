@@ -12,7 +12,7 @@ PARTS: dict[str, dict[str, str]] = {
         name: f"holdfast.streams:{name}"
         for name in (
             "split", "partition", "superclass", "omniglot_rotation", "permuted", "rotated",
-            "growing", "chained", "teacher_student",
+            "growing", "relabelled", "chained", "teacher_student",
         )
     },
     "net": {
@@ -41,6 +41,7 @@ PARTS: dict[str, dict[str, str]] = {
         "spectral": "holdfast.methods:SpectralRegularisation",
         "weight_clipping": "holdfast.methods:WeightClipping",
         "norm_projection": "holdfast.methods:WeightNormProjection",
+        "smooth_transition": "holdfast.methods:SmoothTransition",
         "hare_tortoise": "holdfast.methods:HareTortoise",
         "rifle": "holdfast.methods:Rifle",
         "halrp": "holdfast.methods.halrp:HALRP",
@@ -58,7 +59,11 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "probe": {
         "effective_rank": "holdfast.probes:EffectiveRank",
+        "feature_ranks": "holdfast.probes:FeatureRanks",
         "feature_movement": "holdfast.probes:FeatureMovement",
+        "feature_change": "holdfast.probes:FeatureChange",
+        "units": "holdfast.probes:Units",
+        "weights": "holdfast.probes:Weights",
         "tangent_kernel": "holdfast.probes:TangentKernel",
         "neural_collapse": "holdfast.probes:NeuralCollapse",
         "learner_size": "holdfast.probes:LearnerSize",
@@ -67,6 +72,7 @@ PARTS: dict[str, dict[str, str]] = {
         "gradient_norms": "holdfast.probes:GradientNorms",
         "gradient_noise": "holdfast.probes:GradientNoise",
         "gradient_interference": "holdfast.probes:GradientInterference",
+        "trainability": "holdfast.probes:Trainability",
         "tangent_rank": "holdfast.probes:TangentRank",
         "sharpness": "holdfast.probes:Sharpness",
         "hessian_trace": "holdfast.probes:HessianTrace",
@@ -77,6 +83,7 @@ PARTS: dict[str, dict[str, str]] = {
         "richness": "holdfast.studies.richness:GammaAnalysis",
         "good_start": "holdfast.studies.good_start:StartAnalysis",
         "order_robustness": "holdfast.studies.order_robustness:OrderAnalysis",
+        "plasticity": "holdfast.studies.plasticity:PlasticityAnalysis",
     },
 }  # fmt: skip
 """Short names of the parts, by kind; anything else is taken for an import path."""
