@@ -12,7 +12,9 @@ class Start:
 
     `prepare` runs before each task, after the heads made room for it (new rows as
     `torch.nn.Linear` draws them) and before the method's `begin_task`; `end_task` after the
-    method's. Options are public attributes; state has names that start with an underscore.
+    method's. Where the backbone differs by task (``learner.per_task``) the new one is not there yet
+    when `prepare` runs: ask for features of earlier tasks, or for none. Options are public
+    attributes; state has names that start with an underscore.
     """
 
     def check(self, learner: Learner, stream: Stream) -> None:
