@@ -79,7 +79,8 @@ class TinyLoop:
         return Context(
             index=self.index, stream=self.stream, source=source(tasks, self.learner.columns),
             criterion=criterion("auto", self.stream.is_regression), batch_size=self.batch_size,
-            generator=self.draws, device=CPU, seed=self.seed,
+            generator=self.draws, device=CPU, seed=self.seed, epochs=self.epochs,
+            optimizer=lambda: getattr(self, "optimizer", None),
         )  # fmt: skip
 
     def begin(self) -> Context:

@@ -101,11 +101,13 @@ class WeightNormProjection(Method):
             )
         _norms(found)
 
+    def forget(self) -> None:
+        """Drop the norms of another net."""
+        self._norms = {}
+
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Note the norms of weights met for the first time, or grown."""
         self._step, self._weights = 0, None
-        if context.index == 0:
-            self._norms = {}
         found = self._found(learner)
         norms = _norms(found)
         for weight in found:
@@ -158,7 +160,7 @@ class WeightNormProjection(Method):
         return [weight for weight in found if weight.layer in before]
 
 
-def weight_norms(model: nn.Module, skip: Sequence[str] = ()) -> dict[str, float]:
+def frobenius_norms(model: nn.Module, skip: Sequence[str] = ()) -> dict[str, float]:
     """The Frobenius norm of each trainable weight matrix of a model, for `project_norms`.
 
     Args:
@@ -175,11 +177,11 @@ def weight_norms(model: nn.Module, skip: Sequence[str] = ()) -> dict[str, float]
 def project_norms(model: nn.Module, norms: Mapping[str, float]) -> None:
     """Multiply weights, in place, so that they have these norms; as `WeightNormProjection` does.
 
-    For a training loop of one's own: ``norms = weight_norms(model)`` before it, and
+    For a training loop of one's own: ``norms = frobenius_norms(model)`` before it, and
     ``project_norms(model, norms)`` behind every ``optimizer.step()``.
 
     Args:
-        model: as `weight_norms` saw it.
+        model: as `frobenius_norms` saw it.
         norms: by name of the weight; the others stay as they are.
 
     Raises:

@@ -152,11 +152,13 @@ class SpectralRegularisation(Method):
         """
         weights(learner)
 
+    def forget(self) -> None:
+        """Drop the vectors of another net."""
+        self._penalty = SpectralPenalty(self.power, self.biases)
+
     def begin_task(self, learner: Learner, context: Context) -> None:
         """Heads have grown, and what is trained may be something else now."""
         self._weights = None
-        if context.index == 0:
-            self._penalty = SpectralPenalty(self.power, self.biases)
 
     def after_backward(self, learner: Learner, batch: Batch, context: Context) -> None:
         """Add the gradient of the penalty."""

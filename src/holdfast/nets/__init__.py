@@ -8,6 +8,7 @@ from holdfast.nets.heads import GrowingHead as GrowingHead
 from holdfast.nets.heads import Head as Head
 from holdfast.nets.heads import SharedHead as SharedHead
 from holdfast.nets.heads import TaskHeads as TaskHeads
+from holdfast.nets.layers import CReLU as CReLU
 from holdfast.nets.learner import Learner as Learner
 from holdfast.nets.learner import build_learner as build_learner
 from holdfast.nets.lenet import lenet as lenet
