@@ -1,5 +1,8 @@
 """Random flips and shifts of a batch, against one image at a time."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -47,6 +50,26 @@ def test_draws_from_the_generator_alone() -> None:
     assert torch.equal(one, other)
     assert not torch.equal(one, flip_shift(x, torch.Generator().manual_seed(4)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_run_that_was_cut_draws_as_the_whole_one(tmp_path: Path) -> None:
+    x = torch.rand(12, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    split = Split(x, torch.arange(12) % 3)
+    stream = Stream([Task("a", split, split)], "domain_incremental")
+
+    def halt(event: dict[str, Any]) -> None:
+        if event["event"] == "epoch":
+            raise KeyboardInterrupt
+
+    options = {"epochs": 2, "batch_size": 5, "checkpoint_minutes": 0.0, "device": "cpu"}
+    training = Training(augment="flip_shift", **options)
+    whole = run(stream, mlp((1, 6, 6), (4,)), training=training)
+    with pytest.raises(KeyboardInterrupt):
+        run(stream, mlp((1, 6, 6), (4,)), training=training, out=tmp_path / "r", listener=halt)
+    cut = run(stream, mlp((1, 6, 6), (4,)), training=training, out=tmp_path / "r", resume=True)
+    assert cut.digest() == whole.digest()
+    plain = run(stream, mlp((1, 6, 6), (4,)), training=Training(**options))
+    assert plain.digest() != whole.digest()
 
 
 def test_needs_images() -> None:

@@ -25,12 +25,15 @@ from holdfast.methods import (
     WSN,
     BatchEnsemble,
     BatchNormOnly,
+    ContinualBackprop,
     DERpp,
     Finetune,
     HareTortoise,
     Joint,
+    L2Init,
     LwF,
     Method,
+    ReDo,
     Replay,
     SingleTask,
     SpectralRegularisation,
@@ -56,6 +59,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "ewc": lambda: EWC(strength=2.0),
     "ewc_sampled": lambda: EWC(strength=2.0, fisher="sampled", online=True, decay=0.9),
     "l2": L2,
+    "l2_init": lambda: L2Init(strength=0.1),
     "batch_norm": BatchNormOnly,
     "batch_ensemble": BatchEnsemble,
     "task_lora": lambda: TaskLoRA(rank=2),
@@ -155,8 +159,17 @@ SETUPS: dict[str, Setup] = {
     "hare_tortoise": Setup(
         lambda: HareTortoise(mu=0.8, period=3), net="noisy", training={"evaluate_every": 2}
     ),
+    "redo": Setup(lambda: ReDo(every=3, tau=0.8, samples=5), net="noisy", training=ADAM),
+    "continual_backprop": Setup(
+        lambda: ContinualBackprop(rho=0.1, maturity=2),
+        "task_incremental",
+        net="noisy",
+        training=ADAM,
+    ),
+    "continual_backprop_conv": Setup(
+        lambda: ContinualBackprop(rho=0.1, maturity=2), net="image", training=MOMENTUM
+    ),
     "rmsprop": Setup(training={"optimizer": "rmsprop", "lr": 0.01, "reset_optimizer": False}),
-    "augmented": Setup(net="image", training={"augment": "flip_shift"}),
     "pretraining": Setup(training={"pretraining_epochs": 1, "evaluate_every": "epoch"}),
     # carried optimizer states, for each head
     "momentum_growing": Setup(training=MOMENTUM),

@@ -16,7 +16,7 @@ class Method:
     """Plain training, and the base of every method: each hook may be overridden.
 
     Called for each task, in this order: the heads make room, the start prepares, `begin_task`;
-    then for each batch `loss`, backward, `after_backward`, the optimizer's step, `after_step`;
+    then for each batch `batch`, `loss`, backward, `after_backward`, the step, `after_step`;
     after each epoch `after_epoch`, at the end `end_task`. Before the first task, `forget`. The
     optimizer is built after `begin_task` over the parameters that require a gradient. A method
     knows nothing of the loop that calls it.

@@ -9,6 +9,8 @@ from holdfast.streams.context import Context as Context
 from holdfast.streams.context import Criterion as Criterion
 from holdfast.streams.growth import growing as growing
 from holdfast.streams.holdout import hold_out as hold_out
+from holdfast.streams.label_noise import noisy_labels as noisy_labels
+from holdfast.streams.label_noise import relabelled as relabelled
 from holdfast.streams.omniglot import omniglot_rotation as omniglot_rotation
 from holdfast.streams.orders import ORDERS as ORDERS
 from holdfast.streams.orders import task_order as task_order

@@ -10,6 +10,7 @@ from torch import Tensor
 from holdfast.data.split import Dataset, Split
 from holdfast.seeds import generator
 from holdfast.streams.holdout import hold_out
+from holdfast.streams.label_noise import noisy_labels
 from holdfast.streams.stream import Stream, Task
 
 
@@ -19,6 +20,7 @@ def growing(
     uniform: float = 1.0,
     sizes: Sequence[float] | None = None,
     shuffle_classes: bool = False,
+    label_noise: float = 0.0,
     validation: float = 0.0,
     seed: int = 0,
 ) -> Stream:
@@ -45,12 +47,15 @@ def growing(
         sizes: fraction of D (of D_u and of the classes each) at hand at each stage, increasing to
             1, in place of `stages`; by default i / stages.
         shuffle_classes: part the classes in an order drawn by `seed`, else by their labels.
+        label_noise: share of the training samples whose label is drawn at random
+            (`noisy_labels`): the same label at each stage. A sample arrives with its own class;
+            labels of validation and test samples stay right.
         validation: fraction of the training samples held out, see `hold_out`.
-        seed: of the samples' and the classes' order and of what is held out.
+        seed: of the samples' and the classes' order, of the noise and of what is held out.
 
     Raises:
-        ValueError: `uniform` outside [0, 1], sizes that do not increase to 1, or a stage that
-            brings no new sample.
+        ValueError: `uniform` or `label_noise` outside [0, 1], sizes that do not increase to 1, or
+            a stage that brings no new sample.
     """
     if not 0 <= uniform <= 1:
         raise ValueError(f"uniform must be a fraction in [0, 1], got {uniform}")
@@ -58,6 +63,8 @@ def growing(
         raise ValueError(f"stages must be a positive integer, got {stages}")
     if dataset.is_regression and uniform < 1:
         raise ValueError(f"uniform must be 1 for regression targets, got {uniform}")
+    if dataset.is_regression and label_noise:
+        raise ValueError(f"label_noise must be 0 for regression targets, got {label_noise}")
     ends = [(i + 1) / stages for i in range(stages)] if sizes is None else list(sizes)
     if not ends or ends[-1] != 1 or not all(0 < a < b for a, b in pairwise(ends)):
         raise ValueError(f"sizes must be fractions that increase to 1, got {ends}")
@@ -72,7 +79,10 @@ def growing(
         )
     # Sorted by arrival, the samples of a stage are the first ones: all stages share one tensor.
     index = stage.argsort(stable=True).to(train.x.device)
-    x, y = train.x[index], train.y[index]
+    y = train.y
+    if not train.is_regression:
+        y = noisy_labels(y, dataset.classes, label_noise, seed)
+    x, y = train.x[index], y[index]
     tasks = [
         Task(
             name=f"stage {i + 1}",
