@@ -72,6 +72,10 @@ from holdfast.probes.tangent import tangent_product as tangent_product
 from holdfast.probes.tangent import tangent_top_eigenvalue as tangent_top_eigenvalue
 from holdfast.probes.tangent_rank import KernelRank as KernelRank
 from holdfast.probes.tangent_rank import tangent_rank as tangent_rank
+from holdfast.probes.trainability import ProbeTasks as ProbeTasks
+from holdfast.probes.trainability import Trainability as Trainability
+from holdfast.probes.trainability import TrainabilityGap as TrainabilityGap
+from holdfast.probes.trainability import trainability_gap as trainability_gap
 from holdfast.probes.unit_probes import UnitRule as UnitRule
 from holdfast.probes.unit_probes import Units as Units
 from holdfast.probes.unit_probes import UnitShares as UnitShares
