@@ -241,6 +241,7 @@ def test_every_short_name_is_there(kind: str, name: str) -> None:
         "partition": {"parts": [[0, 1], [2, 3]]},
         "chained": {"datasets": ["digits", "digits"]},
         "lora": {"backbone": "mlp"},
+        "reset_groups": {"k": 2},
     }
     part: Any = {"name": name, **needed.get(name, {})}
     config: Config = {"stream": "split", "net": "mlp"}
