@@ -2,6 +2,7 @@ from holdfast.methods.agem import AGEM as AGEM
 from holdfast.methods.apd import APD as APD
 from holdfast.methods.batch_ensemble import BatchEnsemble as BatchEnsemble
 from holdfast.methods.batch_norm_only import BatchNormOnly as BatchNormOnly
+from holdfast.methods.continual_backprop import ContinualBackprop as ContinualBackprop
 from holdfast.methods.derpp import DERpp as DERpp
 from holdfast.methods.ewc import EWC as EWC
 from holdfast.methods.finetune import Finetune as Finetune
@@ -11,6 +12,10 @@ from holdfast.methods.hare_tortoise import HareTortoise as HareTortoise
 from holdfast.methods.hare_tortoise import Tortoise as Tortoise
 from holdfast.methods.joint import Joint as Joint
 from holdfast.methods.l2 import L2 as L2
+from holdfast.methods.l2_init import L2Init as L2Init
+from holdfast.methods.l2_init import held_parameters as held_parameters
+from holdfast.methods.l2_init import pull_to_start as pull_to_start
+from holdfast.methods.low_utility import LowUtilityReplacer as LowUtilityReplacer
 from holdfast.methods.lwf import LwF as LwF
 from holdfast.methods.memory import Memory as Memory
 from holdfast.methods.method import Method as Method
@@ -18,12 +23,17 @@ from holdfast.methods.norm_projection import WeightNormProjection as WeightNormP
 from holdfast.methods.norm_projection import frobenius_norms as frobenius_norms
 from holdfast.methods.norm_projection import project_norms as project_norms
 from holdfast.methods.norm_projection import rate_cycle as rate_cycle
+from holdfast.methods.redo import DormantRecycler as DormantRecycler
+from holdfast.methods.redo import ReDo as ReDo
 from holdfast.methods.replay import Replay as Replay
 from holdfast.methods.rifle import Rifle as Rifle
 from holdfast.methods.single_task import SingleTask as SingleTask
+from holdfast.methods.smooth_transition import SmoothTransition as SmoothTransition
 from holdfast.methods.spectral import SpectralPenalty as SpectralPenalty
 from holdfast.methods.spectral import SpectralRegularisation as SpectralRegularisation
 from holdfast.methods.task_lora import TaskLoRA as TaskLoRA
+from holdfast.methods.unit_replacement import ReplaceableUnits as ReplaceableUnits
+from holdfast.methods.unit_steps import UnitSteps as UnitSteps
 from holdfast.methods.weight_clipping import WeightClipping as WeightClipping
 from holdfast.methods.weight_clipping import clip_weights as clip_weights
 from holdfast.methods.wsn import WSN as WSN

@@ -17,4 +17,8 @@ from holdfast.nets.low_rank import lora as lora
 from holdfast.nets.mlp import mlp as mlp
 from holdfast.nets.residual import residual as residual
 from holdfast.nets.resnet import resnet18 as resnet18
+from holdfast.nets.unit_paths import Reader as Reader
+from holdfast.nets.unit_paths import UnitPath as UnitPath
+from holdfast.nets.unit_paths import UnitPaths as UnitPaths
+from holdfast.nets.unit_paths import unit_paths as unit_paths
 from holdfast.nets.vit import vit as vit
