@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import nn
 
@@ -26,6 +27,8 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[tuple[int, ...]], nn.Module]]] 
 
 def make(name: str) -> tuple[Learner, Stream]:
     """A learner of that backbone with a head a task, and a stream of two tasks."""
+    for extra in {"vit": ["transformers"], "lora": ["peft"]}.get(name, []):
+        pytest.importorskip(extra)
     shape, backbone = NETS[name]
     draws = torch.Generator().manual_seed(1)
     tasks = []

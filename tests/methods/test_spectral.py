@@ -56,8 +56,8 @@ def test_the_estimate_rises_to_the_largest_singular_value_and_never_beyond() -> 
     right = torch.randn(5, generator=draws, dtype=torch.float64)
     right, top, last = right / right.norm(), largest(matrix), torch.zeros(())
     for _ in range(200):
-        left, right = power_step(matrix, right)
-        sigma = left @ matrix @ right
+        left, right, sigma = power_step(matrix, right)
+        assert sigma.item() == pytest.approx((left @ matrix @ right).item(), rel=1e-12)
         assert last - 1e-12 <= sigma <= top + 1e-12
         last = sigma
     assert last.item() == pytest.approx(top.item(), rel=1e-10)

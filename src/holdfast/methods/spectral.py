@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from holdfast.methods.arguments import check_number, check_positive_integer
 from holdfast.methods.method import Method
@@ -65,16 +66,29 @@ class SpectralPenalty:
         found = weights(model)
         if not found:
             raise ValueError(f"{type(model).__name__} has no trainable weight matrix to penalise")
-        return self.of(found)
-
-    def of(self, found: Iterable[Weight]) -> Float[Tensor, ""]:
-        """The penalty of these weights, at least one."""
         terms = []
         for weight in found:
-            terms.append((self._sigma(weight) ** self.power - 1).square())
+            left, right, _ = self._step(weight)
+            sigma = torch.dot(left, weight.parameter.flatten(1) @ right) * abs(weight.multiplier)
+            terms.append((sigma**self.power - 1).square())
             if self.biases:
                 terms += [bias.square().sum() for bias in weight.biases]
         return torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def add_gradient(self, found: Iterable[Weight], strength: float) -> None:
+        """Add strength times the gradient of the penalty to those there are, without autograd."""
+        k = self.power
+        for weight in found:
+            if weight.parameter.grad is None:
+                continue
+            left, right, sigma = self._step(weight)
+            slope = 2 * k * strength * abs(weight.multiplier) * (sigma**k - 1) * sigma ** (k - 1)
+            shape = weight.parameter.shape
+            weight.parameter.grad.add_(torch.outer(left * slope, right).view(shape))
+            for bias in weight.biases if self.biases else ():
+                if bias.grad is not None:
+                    bias.grad.add_(bias, alpha=2 * strength)
 
     def state_dict(self) -> dict[str, Any]:
         """The vector v of each weight met so far."""
@@ -84,7 +98,9 @@ class SpectralPenalty:
         """The inverse of `state_dict`."""
         self._right = dict(state["right"])
 
-    def _sigma(self, weight: Weight) -> Tensor:
+    @torch.no_grad()
+    def _step(self, weight: Weight) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors u and v, and the singular value of the weight with its multiplier."""
         matrix = weight.parameter.flatten(1)
         right = self._right.get(weight.name)
         steps = 1
@@ -93,25 +109,23 @@ class SpectralPenalty:
             right = torch.randn(matrix.shape[1], generator=draws)
             right, steps = right / right.norm(), _FIRST
         right = right.to(matrix)
-        with torch.no_grad():
-            for _ in range(steps):
-                left, right = power_step(matrix, right)
+        for _ in range(steps):
+            left, right, sigma = power_step(matrix, right)
         self._right[weight.name] = right
-        return torch.dot(left, matrix @ right) * abs(weight.multiplier)
+        return left, right, sigma * abs(weight.multiplier)
 
 
 def power_step(
     matrix: Float[Tensor, "m n"], right: Float[Tensor, " n"]
-) -> tuple[Float[Tensor, " m"], Float[Tensor, " n"]]:
-    """One step of the power iteration: u = W v / |W v|, and W^T u / |W^T u|.
+) -> tuple[Float[Tensor, " m"], Float[Tensor, " n"], Float[Tensor, ""]]:
+    """One step of the power iteration: u = W v / |W v|, W^T u / |W^T u|, and |W^T u|.
 
     Where W^T W v is 0 the second is v itself, so that it never becomes 0.
     """
-    left = matrix @ right
-    left = left / left.norm().clamp(min=torch.finfo(left.dtype).tiny)
+    left = functional.normalize(matrix @ right, dim=0, eps=torch.finfo(matrix.dtype).tiny)
     new = matrix.T @ left
-    size = new.norm()
-    return left, torch.where(size > 0, new / size.clamp(min=torch.finfo(new.dtype).tiny), right)
+    sigma = new.norm()
+    return left, torch.where(sigma > 0, new / sigma, right), sigma
 
 
 class SpectralRegularisation(Method):
@@ -167,9 +181,7 @@ class SpectralRegularisation(Method):
         if self._weights is None:
             self._penalty.seed = context.seed
             self._weights = weights(learner)
-        reached = [w for w in self._weights if w.parameter.grad is not None]
-        if reached:
-            (self.strength * self._penalty.of(reached)).backward()
+        self._penalty.add_gradient(self._weights, self.strength)
 
     def end_task(self, learner: Learner, context: Context) -> None:
         """Of the learner nothing is kept but the vectors."""
