@@ -41,7 +41,7 @@ PROBES: tuple[Callable[[], Probe], ...] = (
 )
 """Each timed by itself, with its default options."""
 
-DEFAULT = ("Units", "FeatureRanks", "FeatureChange", "Weights")
+DEFAULT = ("Units", "FeatureRanks", "FeatureChange", "Weights", "Updates", "GradientNorms")
 """Those that together should take at most `REACH` of the time of training between evaluations."""
 
 REACH = 0.02
@@ -164,4 +164,4 @@ def main(repetitions: int = 7, *names: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7, *sys.argv[2:])
