@@ -68,6 +68,11 @@ class Diagnosing:
             raise ValueError(f"old must be a share of the data in (0, 1), got {self.old!r}")
         if not 0 <= self.label_noise <= 1:
             raise ValueError(f"label_noise must be a share in [0, 1], got {self.label_noise!r}")
+        if isinstance(self.net, Mapping) and self.net.get("seed") is not None:
+            raise ValueError(
+                f"net.seed is {self.net['seed']!r}, so that fresh weights would be the same in all "
+                "seeds; leave it out"
+            )
         given = {"epochs": 30, "optimizer": "adam", "lr": 0.001, **self.training}
         object.__setattr__(self, "training", given)
         self.options()
