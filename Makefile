@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation reproduce-richness reproduce-theory reproduce-good-start reproduce-halrp coordinate-check clean
+.PHONY: demo test check lint types docs format bench bench-avalanche reproduce-foundation reproduce-richness reproduce-theory reproduce-good-start reproduce-halrp reproduce-plasticity coordinate-check clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -60,6 +60,9 @@ reproduce-good-start: $(STAMP)
 
 reproduce-halrp: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_halrp
+
+reproduce-plasticity: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reproduce_plasticity
 
 coordinate-check: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coordinate_check
