@@ -13,6 +13,9 @@ from holdfast.reports.onset import onset_figure as onset_figure
 from holdfast.reports.orders import course_figure as course_figure
 from holdfast.reports.orders import fan_figure as fan_figure
 from holdfast.reports.plan import plan_figure as plan_figure
+from holdfast.reports.plasticity import gap_figure as gap_figure
+from holdfast.reports.plasticity import last_phase_figure as last_phase_figure
+from holdfast.reports.plasticity import losses_figure as losses_figure
 from holdfast.reports.save import save_figure as save_figure
 from holdfast.reports.table import comparison_table as comparison_table
 from holdfast.reports.theory import forgetting_figure as forgetting_figure

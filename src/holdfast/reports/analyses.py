@@ -8,10 +8,17 @@ from holdfast.reports.collapse import collapse_figure
 from holdfast.reports.gamma import Mark, gamma_figure
 from holdfast.reports.onset import onset_figure
 from holdfast.reports.orders import course_figure, fan_figure
+from holdfast.reports.plasticity import gap_figure, last_phase_figure, losses_figure
 from holdfast.studies.analysis import Analysis
 from holdfast.studies.findings import Findings
 from holdfast.studies.good_start import StartAnalysis
 from holdfast.studies.order_robustness import OrderAnalysis, Robustness
+from holdfast.studies.plasticity import (
+    ArmMeasures,
+    PlasticityAnalysis,
+    loss_courses,
+    phase_courses,
+)
 from holdfast.studies.richness.analysis import GammaAnalysis
 from holdfast.studies.richness.curves import GammaCurve
 
@@ -24,6 +31,8 @@ def analysis_figures(analysis: Analysis, findings: Findings) -> dict[str, Figure
         return _start_figures(analysis, findings)
     if isinstance(analysis, OrderAnalysis):
         return _order_figures(analysis, findings)
+    if isinstance(analysis, PlasticityAnalysis):
+        return _plasticity_figures(analysis, findings)
     own = getattr(analysis, "figures", None)
     return {} if own is None else dict(own(findings))
 
@@ -45,6 +54,35 @@ def _order_figures(analysis: OrderAnalysis, findings: Findings) -> dict[str, Fig
     if not measured:
         return {}
     return {"orders": fan_figure(measured), "courses by order": course_figure(measured)}
+
+
+def _plasticity_figures(analysis: PlasticityAnalysis, findings: Findings) -> dict[str, Figure]:
+    """Gaps to each reference, and of each condition the last phase or the losses over tasks."""
+    figures, conditions = {}, analysis.conditions(findings)
+    if "generalisation" in analysis.measures:
+        found = {c.label or "all runs": analysis.measured(c) for c in conditions}
+        for reference in analysis.references:
+            gaps = {
+                label: {
+                    name: arm.gaps[reference]
+                    for name, arm in arms.items()
+                    if isinstance(arm, ArmMeasures) and reference in arm.gaps
+                }
+                for label, arms in found.items()
+            }
+            if any(gaps.values()):
+                figures[f"gap to {reference}"] = gap_figure(gaps, reference)
+        for condition in conditions:
+            phases = phase_courses(condition.arms)
+            if phases:
+                name = f"last phase {condition.label}".strip()
+                figures[name] = last_phase_figure(phases, analysis.last, condition.label)
+    for condition in conditions if "trainability" in analysis.measures else ():
+        losses = loss_courses(condition.arms)
+        if losses:
+            name = f"losses {condition.label}".strip()
+            figures[name] = losses_figure(losses, condition.label)
+    return figures
 
 
 def _gamma_figures(analysis: GammaAnalysis, findings: Findings) -> dict[str, Figure]:

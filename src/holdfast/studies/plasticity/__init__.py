@@ -1,3 +1,9 @@
+from holdfast.probes.trainability import TrainabilityGap as TrainabilityGap
+from holdfast.probes.trainability import trainability_gap as trainability_gap
+from holdfast.studies.plasticity.analysis import PlasticityAnalysis as PlasticityAnalysis
+from holdfast.studies.plasticity.courses import PhaseCourse as PhaseCourse
+from holdfast.studies.plasticity.courses import loss_courses as loss_courses
+from holdfast.studies.plasticity.courses import phase_courses as phase_courses
 from holdfast.studies.plasticity.diagnose import diagnose as diagnose
 from holdfast.studies.plasticity.diagnose_arms import Tried as Tried
 from holdfast.studies.plasticity.diagnose_data import Samples as Samples
@@ -14,3 +20,7 @@ from holdfast.studies.plasticity.gap import Gap as Gap
 from holdfast.studies.plasticity.gap import Tail as Tail
 from holdfast.studies.plasticity.gap import generalisation_gap as generalisation_gap
 from holdfast.studies.plasticity.gap import tail as tail
+from holdfast.studies.plasticity.measures import ArmMeasures as ArmMeasures
+from holdfast.studies.plasticity.measures import arm_measures as arm_measures
+from holdfast.studies.plasticity.measures import loss_gap as loss_gap
+from holdfast.studies.plasticity.measures import task_losses as task_losses
