@@ -202,12 +202,11 @@ def grows(studies: Studies) -> list[Verdict]:
         ("pretraining_length", "6. the gap grows with pretraining", "ln(epochs)", _epochs, -1),
     ):
         for one in _conditions(studies, part):
-            there = {x: gap for arm, gap in one.gaps.items() if (x := at(arm)) is not None}
+            there = {v: gap for arm, gap in one.gaps.items() if (v := at(arm)) is not None}
             if len(there) < 2:
                 continue
-            x = sorted(there)
-            gaps = [there[v] for v in x]
-            found, means = slope(x, gaps), [gap.value.mean for gap in gaps]
+            gaps = [there[v] for v in sorted(there)]
+            found, means = slope(sorted(there), gaps), [gap.value.mean for gap in gaps]
             steps = all(sign * (b - a) > 0 for a, b in pairwise(means))
             of = f"{part}, {one.name}" if one.name else part
             rows += [
