@@ -8,6 +8,7 @@ from torch import nn
 from holdfast.nets.heads import SharedHead
 from holdfast.nets.learner import Learner
 from holdfast.probes import (
+    Phase,
     RankBoundWarning,
     UnitRule,
     Units,
@@ -145,3 +146,9 @@ def test_wrong_rules_are_refused() -> None:
         diagnose(model(), X, start={"w": X})
     with pytest.raises(ValueError, match="in the same layers"):
         diagnose(model(), X, before=activations(nn.ReLU(), X))
+
+
+def test_probe_refuses_before_training_what_it_cannot_see() -> None:
+    learner, batch = Learner(nn.Linear(1, 3), SharedHead(3, 2)), Batch(X, torch.zeros(4, 2), 0)
+    with pytest.raises(ValueError, match="no nonlinearity was seen in Learner"):
+        Units().before(learner, batch, Phase(0, {}))

@@ -15,6 +15,7 @@ from holdfast.nets.learner import Learner
 from holdfast.probes import (
     EffectiveRank,
     FeatureRanks,
+    Phase,
     RankBoundWarning,
     feature_ranks,
     srank,
@@ -98,3 +99,12 @@ def test_probe_says_once_what_bounds_it() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert probe.measure(learner, batch)["bound"] == 3
+
+
+def test_probe_refuses_one_sample_before_training() -> None:
+    learner, batch = (
+        Learner(nn.Identity(), SharedHead(5, 2)),
+        Batch(torch.ones(1, 5), torch.zeros(1), 0),
+    )
+    with pytest.raises(ValueError, match="2 or more samples for a rank, got 1"):
+        FeatureRanks().before(learner, batch, Phase(0, {}))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.nets.learner import Learner
 from holdfast.probes.effective_rank import spectral_entropy_rank
+from holdfast.probes.probe import Phase
 from holdfast.streams.batches import Batch
 
 DELTA = 0.01
@@ -172,6 +173,14 @@ class FeatureRanks:
     def __init__(self, delta: float = DELTA) -> None:
         self.delta = _checked(delta)
         self._warned = False
+
+    def before(self, learner: Learner, batch: Batch, phase: Phase) -> None:
+        """See that there are samples enough, before the task is trained.
+
+        Raises:
+            ValueError: a batch of fewer than 2 samples.
+        """
+        check_samples(len(batch))
 
     @torch.no_grad()
     def measure(self, learner: Learner, batch: Batch) -> dict[str, float]:

@@ -6,6 +6,7 @@ from math import nan
 
 from holdfast.nets.learner import Learner
 from holdfast.probes.activations import Activations, activations
+from holdfast.probes.probe import Phase
 from holdfast.probes.saturation import checked_eps
 from holdfast.probes.shown import shown_samples
 from holdfast.probes.units import THRESHOLD, checked_dead_share, checked_share, checked_threshold
@@ -87,8 +88,8 @@ class Units:
             rarely active count as dead.
 
     Raises:
-        ValueError: one outside its range; when measuring, a learner whose nonlinearities are not
-            seen (see `holdfast.probes.activations`).
+        ValueError: one outside its range; when training begins, a learner whose nonlinearities are
+            not seen (see `holdfast.probes.activations`).
     """
 
     columns = (*_KEYS, *(f"{key}.own" for key in _KEYS))
@@ -104,6 +105,11 @@ class Units:
         if samples < 1:
             raise ValueError(f"samples must be 1 or more, got {samples}")
         self.rule, self.samples = UnitRule(threshold, dead_share, linear_share, eps), samples
+
+    def before(self, learner: Learner, batch: Batch, phase: Phase) -> None:
+        """See that the learner has nonlinearities to look at, before it is trained at all."""
+        if phase.index == 0:
+            activations(learner, shown_samples(batch, 2))
 
     def measure(self, learner: Learner, batch: Batch) -> dict[str, float]:
         """The shares on a batch."""
