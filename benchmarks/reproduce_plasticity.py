@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.plasticity_claims import Verdict, verdicts
+from holdfast.cli.naming import slug
 from holdfast.cli.shipped import shipped
 from holdfast.records.files import write_atomic
 from holdfast.reports.analyses import analysis_figures
@@ -44,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
             found[part] = Findings.load(folder / part)
         if part in found and (analyst := study.analyst()) is not None:
             for name, figure in analysis_figures(analyst, found[part]).items():
-                save_figure(figure, folder / "figures" / f"{part}-{name}")
+                save_figure(figure, folder / "figures" / slug(f"{part}-{name}"))
     claims = verdicts(found)
     lines = _lines(claims)
     for part, findings in found.items():
