@@ -14,6 +14,7 @@ import yaml
 from holdfast.cli.arguments import parse
 from holdfast.config import resolve
 from holdfast.studies import Study
+from holdfast.studies.plasticity import Diagnosing
 from holdfast.studies.theory import Prediction
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +129,8 @@ def test_configurations_resolve(page, tmp_path, monkeypatch):
             config = yaml.safe_load(block.body)
             if "gamma0" in config:
                 assert Prediction.from_config(config).problems()
+            elif "old" in config:
+                assert Diagnosing.from_config(config).seeds
             elif "base" in config:
                 assert Study.from_config(config).cells()
             else:

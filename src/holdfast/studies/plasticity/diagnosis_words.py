@@ -102,6 +102,9 @@ def _tried_words(found: Compared, arm: ArmFound) -> str:
             what = f"does worse than plain warm start by {points(gain, signed=False)} points"
         else:
             what = "makes no difference that was seen"
+    elif gain.low > 0 and gap.high >= 0 and gap.mean < -found.tolerance:
+        part = f"{points(gain, signed=False)} of {points(plain, signed=False)} points"
+        what, reached = f"recovers {part}, and what is left is not told from 0", ""
     elif gain.low > 0 and gap.high >= 0:
         what = "recovers it"
         if math.isfinite(near.epochs):
