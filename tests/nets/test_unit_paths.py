@@ -41,6 +41,11 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[str]]] = {
         (2, 8, 8),
         ["conv1", "conv2"],
     ),
+    "crelu": (
+        lambda: nets.cnn((2, 8, 8), channels=(3, 4), hidden=(6, 5), activation="crelu"),
+        (2, 8, 8),
+        ["conv1", "conv2", "linear1"],
+    ),
     "lenet": (
         lambda: nets.lenet((1, 8, 8), channels=(3, 4), hidden=(6, 5)),
         (1, 8, 8),
