@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from holdfast.nets.redraw import check_redrawable, redraw
+from holdfast.nets.redraw import check_redrawable, fresh_parameters, redraw
 from holdfast.seeds import seeded
 
 
@@ -103,3 +103,22 @@ def test_refuses_what_it_cannot_draw(module: nn.Module, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         redraw(module, 0)
     assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["inner", "bare"])
+def test_fresh_parameters_are_those_of_redraw_and_change_nothing(name: str) -> None:
+    module = nn.Sequential(Own(), nn.BatchNorm1d(4))
+    state = copy.deepcopy(module.state_dict())
+    draws = torch.get_rng_state()
+    part = f"0.{name}"
+    fresh = fresh_parameters(module, part, 3, "unit", 1)
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
+    redraw(module[0], 3, "unit", 1)  # the outermost that says how it draws
+    for key, value in module.get_submodule(part).named_parameters(recurse=False):
+        assert torch.equal(fresh[key], value)
+
+
+def test_fresh_parameters_refuses_what_nothing_draws() -> None:
+    with pytest.raises(ValueError, match="cannot draw new weights for the module"):
+        fresh_parameters(nn.Sequential(Bare()), "0", 0)
