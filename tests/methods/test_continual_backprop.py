@@ -9,9 +9,17 @@ from torch import Tensor, nn
 import holdfast
 from holdfast import nets, streams
 from holdfast.methods import ContinualBackprop, LowUtilityReplacer
+from holdfast.nets.scaled import Scaling, scale
 
 DRAWS = torch.Generator().manual_seed(0)
 IMAGES = torch.randn(12, 1, 6, 6, dtype=torch.float64, generator=DRAWS)
+
+
+def scaled() -> nn.Module:
+    """Read by a layer whose weight counts a tenth."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 5), nn.Tanh(), nn.Linear(5, 2)).double()
+    scale(model[3], 0.1, Scaling("ntp", {"weight": "readout", "bias": "offset"}))
+    return model
 
 
 def small() -> nn.Module:
@@ -122,6 +130,7 @@ def test_the_mean_contribution_goes_to_the_next_bias() -> None:
     for make, x in (
         (lambda: nets.mlp((5,), hidden=(7, 6, 2)).double(), IMAGES.flatten(1)[:4, :5]),
         (small, IMAGES),
+        (scaled, IMAGES),
     ):
         model, x = make(), x[:1].expand(4, *x.shape[1:])
         replacer = LowUtilityReplacer(model, x, rho=0.5, maturity=3, decay=0.9)

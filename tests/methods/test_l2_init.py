@@ -23,7 +23,7 @@ def test_fixed_point_of_least_squares(strength: float) -> None:
     model = nn.Linear(4, 2, bias=False).double()
     start = {name: p.detach().clone() for name, p in held_parameters(model).items()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
-    for _ in range(2000):
+    for _ in range(500):
         optimizer.zero_grad()
         ((model(x) - y).square().sum(1) / 2).mean().backward()
         pull_to_start(model, start, strength)
@@ -40,7 +40,7 @@ def test_as_a_method_it_has_the_same_fixed_point() -> None:
     learner.backbone = nn.Identity()
     learner.heads.linear = nn.Linear(5, 2).double()
     start = [p.detach().clone() for p in learner.heads.parameters()]
-    loop = TinyLoop(L2Init(strength=0.5), learner, stream, epochs=3000)
+    loop = TinyLoop(L2Init(strength=0.5), learner, stream, epochs=1000)
     loop.batch_size = 1000
     loop.run()
     # The mean over samples of half the squared distance, and the spring's.
