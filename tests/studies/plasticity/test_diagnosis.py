@@ -94,18 +94,23 @@ def test_what_a_mitigation_is_said_to_do(
 
 
 @pytest.mark.parametrize(
-    ("level", "expected"),
-    [(0.92, "does better than plain warm start by 2.00 +- 0.00 points"),
-     (0.88, "does worse than plain warm start by 2.00 +- 0.00 points"),
-     (0.9, "makes no difference that was seen")],
+    ("level", "first", "expected"),
+    [(0.92, -0.01, "does better than plain warm start by 2.00 +- 0.00 points"),
+     (0.88, -0.01, "does worse than plain warm start by 2.00 +- 0.00 points"),
+     (0.9, 0.0, "makes no difference that was seen")],
 )  # fmt: skip
-def test_nothing_is_recovered_where_there_was_no_gap(level: float, expected: str) -> None:
-    text = said(FRESH, arm("warm", 0.9), arm("cure", level))
+def test_nothing_is_recovered_where_there_was_no_gap(
+    level: float, first: float, expected: str
+) -> None:
+    text = said(FRESH, arm("warm", 0.9), arm("cure", level, (first, 0.0, 0.01, 0.0)))
     assert f"Cure {expected}" in text
     assert "recover" not in text
 
 
 def test_what_a_diagnosis_cautions_of() -> None:
+    assert said(FRESH, arm("warm", 0.88), arm("cure", 0.88)).endswith(
+        "Cure changed nothing: its runs are those of plain warm start."
+    )
     one = (0.0,)
     text = said(arm("fresh", 0.9, one), arm("warm", 0.88, one), arm("cure", 0.9, one))
     assert text.startswith("One seed tells no interval: -2.0 points")

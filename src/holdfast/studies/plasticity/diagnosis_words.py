@@ -3,6 +3,8 @@
 import math
 from textwrap import fill
 
+import numpy as np
+
 from holdfast.records.intervals import Interval
 from holdfast.studies.plasticity.diagnose_arms import FRESH, WARM
 from holdfast.studies.plasticity.diagnosis_arms import ArmFound, Compared
@@ -92,6 +94,8 @@ def _tried_words(found: Compared, arm: ArmFound) -> str:
         return f"{name}{where or ': nothing can be said'}."
     if math.isnan(gap.low):
         return f"{name}: {points(gap)} points against fresh weights, of one seed."
+    if np.array_equal(arm.curves, found[WARM].curves):
+        return f"{name} changed nothing: its runs are those of plain warm start."
     against = f"{points(gap)} points against fresh weights"
     near = found.reach(arm.label)
     reached = f"; it {_reach_words(near, found.tolerance)}"
