@@ -50,6 +50,7 @@ def scenario(tasks: list[bare.Rows], labelled: bool = False) -> CLScenario:
 
 def _dataset(x: Tensor, y: Tensor, labelled: bool) -> object:
     rows = TensorDataset(x, y, torch.zeros_like(y)) if labelled else TensorDataset(x, y)
+    # Avalanche reads the labels here, which TensorDataset does not declare.
     rows.targets = y.tolist()  # type: ignore[attr-defined]
     return as_classification_dataset(rows)
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
+from benchmarks.verdicts import Verdict
 from holdfast.records import Record, speed_up
 from holdfast.records.intervals import Interval, mean_interval, ratio_interval
 from holdfast.records.onset import Onset
@@ -41,25 +42,6 @@ class Asked:
     def name(self) -> str:
         """What they are runs of, and the loss where it is no cross-entropy."""
         return self.of if self.loss == "cross_entropy" else f"{self.of}, {self.loss}"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a claim.
-
-    Args:
-        claim: the statement.
-        of: the runs that it was asked of.
-        measured: what was measured.
-        value: it, with its interval.
-        shown: whether it is shown.
-    """
-
-    claim: str
-    of: str
-    measured: str
-    value: str
-    shown: bool
 
 
 def order(asked: Asked) -> list[Verdict]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from benchmarks.verdicts import Verdict
 from holdfast.records import Record, average_order_disparity, maximum_order_disparity
 from holdfast.records.intervals import Interval, mean_interval
 from holdfast.studies.findings import Findings
@@ -66,25 +67,6 @@ class Asked:
     reference: Reference
     orders: Mapping[str, Arms] = field(default_factory=dict)
     ranks: Findings | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a claim.
-
-    Args:
-        claim: the statement.
-        of: the data that it was asked of.
-        measured: what was measured.
-        value: it, with its interval.
-        shown: whether it is shown.
-    """
-
-    claim: str
-    of: str
-    measured: str
-    value: str
-    shown: bool
 
 
 def orders_of(findings: Findings) -> dict[str, Arms]:

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from benchmarks.verdicts import Verdict
 from holdfast.records import Record
 from holdfast.records.intervals import Interval, student_interval
 from holdfast.studies.findings import Findings
@@ -46,25 +47,6 @@ BOTH = ("momentum", "Adam")
 
 NORMED = "layer norm + weight decay"
 Studies = Mapping[str, Findings]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a claim.
-
-    Args:
-        claim: the statement.
-        of: the data that it was asked of.
-        measured: what was measured.
-        value: it, with its interval.
-        shown: whether it is shown.
-    """
-
-    claim: str
-    of: str
-    measured: str
-    value: str
-    shown: bool
 
 
 @dataclass(frozen=True)

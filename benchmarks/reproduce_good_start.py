@@ -9,7 +9,6 @@ where it stopped.
 import json
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +16,8 @@ import numpy as np
 import torch
 
 from benchmarks.good_start_cifar import cifar_conditions
-from benchmarks.good_start_claims import Asked, Verdict, verdicts
+from benchmarks.good_start_claims import Asked, verdicts
+from benchmarks.verdicts import verdict_lines
 from holdfast.cli.naming import slug
 from holdfast.cli.shipped import shipped
 from holdfast.records.files import write_atomic
@@ -51,7 +51,7 @@ def main(out: str = "out/good_start") -> int:
     for arm, condition in cifar_conditions(folder / "cifar100").items():
         asked.append(Asked(f"cifar100, {arm} backbone", "cross_entropy", condition))
     found = verdicts(asked)
-    lines = _lines(found)
+    lines = verdict_lines(found)
     for one in asked:
         lines += ["", f"## {one.name}", "", "```text", *_told(one), "```"]
         figure = onset_figure(start_courses(one.condition), one.name)
@@ -115,14 +115,6 @@ def _on_the_way(condition: Condition) -> list[str]:
         means = np.array(course.accuracy["all"]).mean(axis=0)
         rows.append([name, *(f"{means[steps.index(step)]:.3f}" for step in at)])
     return table_text(rows).splitlines()
-
-
-def _lines(found: Sequence[Verdict]) -> list[str]:
-    head = ["claim", "asked of", "measured", "value [95 % interval]", ""]
-    rows = [
-        [v.claim, v.of, v.measured, v.value, "shown" if v.shown else "not shown"] for v in found
-    ]
-    return table_text([head, *rows], "markdown").splitlines()
 
 
 def _tell(event: Progress) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.halrp_claims import REFERENCES, Asked, Verdict, orders_of, verdicts
+from benchmarks.halrp_claims import REFERENCES, Asked, orders_of, verdicts
+from benchmarks.verdicts import verdict_lines
 from holdfast.cli.shipped import shipped
 from holdfast.records.files import write_atomic
 from holdfast.reports.analyses import analysis_figures
@@ -48,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
         elif (folder / part / "findings.json").is_file():
             found[part] = study, Findings.load(folder / part)
     claims = verdicts([_asked(args.size, found)])
-    lines = _lines(claims)
+    lines = verdict_lines(claims)
     for part, (study, findings) in found.items():
         lines += ["", f"## {part}", "", *_told(study, findings)]
         for name, figure in _figures(study, findings).items():
@@ -128,14 +129,6 @@ def _difference_figure(findings: Findings) -> Figure:
         axes.set_ylim(len(others) - 0.5, -0.5)
         axes.set_xlabel(f"points of accuracy above {first}")
     return figure
-
-
-def _lines(found: Sequence[Verdict]) -> list[str]:
-    head = ["claim", "asked of", "measured", "value [95 % interval]", ""]
-    rows = [
-        [v.claim, v.of, v.measured, v.value, "shown" if v.shown else "not shown"] for v in found
-    ]
-    return table_text([head, *rows], "markdown").splitlines()
 
 
 def _tell(event: Progress) -> None:

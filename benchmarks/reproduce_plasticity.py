@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.plasticity_claims import Verdict, verdicts
+from benchmarks.plasticity_claims import verdicts
+from benchmarks.verdicts import verdict_lines
 from holdfast.cli.naming import slug
 from holdfast.cli.shipped import shipped
 from holdfast.records.files import write_atomic
@@ -24,7 +25,6 @@ from holdfast.reports.save import save_figure
 from holdfast.studies.findings import Findings
 from holdfast.studies.progress import Progress
 from holdfast.studies.study import Study
-from holdfast.studies.text import table_text
 
 GROUP = "plasticity/"
 SIZES = ("cpu", "cifar10", "paper")
@@ -47,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
             for name, figure in analysis_figures(analyst, found[part]).items():
                 save_figure(figure, folder / "figures" / slug(f"{part}-{name}"))
     claims = verdicts(found)
-    lines = _lines(claims)
+    lines = verdict_lines(claims)
     for part, findings in found.items():
         lines += ["", f"## {part}", "", "```text", *findings.analysis.get("text", []), "```"]
     text = "\n".join(lines) + "\n"
@@ -90,14 +90,6 @@ def _parts(size: str) -> tuple[str, ...]:
 def _study(part: str, size: str, seeds: int | None) -> Study:
     study = Study.read(shipped()[GROUP + part].file(size))
     return replace(study, workers=1, seeds=study.seeds if seeds is None else seeds)
-
-
-def _lines(found: Sequence[Verdict]) -> list[str]:
-    head = ["claim", "asked of", "measured", "value [95 % interval]", ""]
-    rows = [
-        [v.claim, v.of, v.measured, v.value, "shown" if v.shown else "not shown"] for v in found
-    ]
-    return table_text([head, *rows], "markdown").splitlines()
 
 
 def _tell(event: Progress) -> None:

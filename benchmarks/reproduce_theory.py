@@ -11,7 +11,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.theory_claims import CLAIMS, WIDE, Verdict
+from benchmarks.theory_claims import CLAIMS, WIDE
+from benchmarks.verdicts import verdict_lines
 from holdfast.cli.shipped import shipped
 from holdfast.cli.theorizing import theory_figures
 from holdfast.config import read_config
@@ -19,7 +20,6 @@ from holdfast.records.files import write_atomic
 from holdfast.reports.save import save_figure
 from holdfast.reports.theory import forgetting_figure
 from holdfast.studies.progress import Progress
-from holdfast.studies.text import table_text
 from holdfast.studies.theory import Predicted, Prediction, predict
 from holdfast.studies.theory.asked import named_solver
 from holdfast.theory import Comparison, compare
@@ -44,7 +44,7 @@ def main(out: str = "out/theory", size: str = "cpu") -> int:
         )
     similar = _similar(found["mnist30"].prediction, folder / "similarity")
     verdicts = [verdict for claim in CLAIMS for verdict in claim(found, similar)]
-    lines = _lines(verdicts)
+    lines = verdict_lines(verdicts)
     for name, predicted in found.items():
         lines += ["", f"## {name}", "", "```text", predicted.text(), "```"]
     text = "\n".join(lines) + "\n"
@@ -77,14 +77,6 @@ def _similar(prediction: Prediction, folder: Path) -> dict[float, Comparison]:
     figure = forgetting_figure(theory, trained, f"similarity, at gamma0 {GAMMA0:g}", log_x=False)
     save_figure(figure, folder / "similarity")
     return found
-
-
-def _lines(verdicts: list[Verdict]) -> list[str]:
-    head = ["claim", "asked of", "measured", "value [95 % interval]", ""]
-    rows = [
-        [v.claim, v.of, v.measured, v.value, "shown" if v.shown else "not shown"] for v in verdicts
-    ]
-    return table_text([head, *rows], "markdown").splitlines()
 
 
 def _tell(event: Progress) -> None:

@@ -1,12 +1,12 @@
 """What the theory claims of finite networks, as statements that data can fail to show."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 
+from benchmarks.verdicts import Verdict
 from holdfast.records.intervals import Interval, mean_interval
 from holdfast.studies.theory import Predicted
 from holdfast.theory import Comparison, Solution
@@ -19,25 +19,6 @@ WIDE = 1024
 All = Mapping[str, Predicted]
 Similar = Mapping[float, Comparison]
 """Networks beside the theory by similarity, at one gamma0."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a claim.
-
-    Args:
-        claim: the statement.
-        of: the prediction that it was asked of.
-        measured: what was measured.
-        value: it, with its interval.
-        shown: whether it is shown.
-    """
-
-    claim: str
-    of: str
-    measured: str
-    value: str
-    shown: bool
 
 
 def approach(found: All, similar: Similar) -> list[Verdict]:

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from holdfast.methods.arguments import check_choice
 from holdfast.methods.halrp.adapted import Adapted
 from holdfast.methods.halrp.checks import check_model
 from holdfast.methods.halrp.kinds import ConvMode
+from holdfast.methods.method import Method
 from holdfast.nets.heads import TaskHeads
 from holdfast.nets.learner import Learner
+from holdfast.streams.context import Context
+from holdfast.streams.stream import Stream
 
 BaseKind = Literal["first_task", "pretrained"]
 """What the base is: the backbone as the first task trains it, or as it comes."""
@@ -103,3 +106,46 @@ class FrozenBase:
                 base_task=0 if self.base == "first_task" else None,
             )
         return learner.backbone
+
+
+class FrozenBaseMethod(Method):
+    """A method whose tasks add parts of their own to one frozen base, and nothing else.
+
+    Args:
+        course: of its runs.
+    """
+
+    def __init__(self, course: FrozenBase) -> None:
+        self._course = course
+        self._finished = 0
+
+    def check(self, learner: Learner, stream: Stream) -> None:
+        """Refuse a learner that cannot run so.
+
+        Raises:
+            ValueError: heads are not per task, the backbone differs by task already, or it has
+                modules that cannot be adapted.
+        """
+        self._course.check(learner)
+
+    def begin_task(self, learner: Learner, context: Context) -> None:
+        """Give the task its parts."""
+        self._finished = context.index
+        self._course.begin(learner, context.index, context.seed)
+
+    def end_task(self, learner: Learner, context: Context) -> None:
+        """Freeze what the task has."""
+        self._finished = context.index + 1
+        self._course.end(learner, context.index)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many tasks are finished; what they have is the learner's."""
+        return {"finished": self._finished}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self._finished = int(state["finished"])
+
+    def restore(self, learner: Learner, index: int) -> None:
+        """Give the learner the parts of tasks 0 .. index, their values still to be loaded."""
+        self._course.restore(learner, index, self._finished)

@@ -1,23 +1,19 @@
 """Tasks that add a matrix of fixed rank to each layer of one frozen net."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 
 from holdfast.methods.arguments import check_choice, check_number, check_positive_integer
-from holdfast.methods.frozen_base import BaseKind, FrozenBase
+from holdfast.methods.frozen_base import BaseKind, FrozenBase, FrozenBaseMethod
 from holdfast.methods.halrp.adapted import Adapted
 from holdfast.methods.halrp.kinds import ConvMode
 from holdfast.methods.halrp.layers import Perturbation, perturbed_layers
-from holdfast.methods.method import Method
-from holdfast.nets.learner import Learner
 from holdfast.seeds import generator
-from holdfast.streams.context import Context
-from holdfast.streams.stream import Stream
 
 
-class TaskLoRA(Method):
+class TaskLoRA(FrozenBaseMethod):
     """LoRA a task: each adds a matrix of one fixed rank to every layer of one base.
 
     A linear layer or convolution W_0 of the base has for task t the weight
@@ -60,39 +56,7 @@ class TaskLoRA(Method):
         check_choice("conv", conv, ConvMode)
         self.rank, self.scale, self.biases, self.conv = rank, scale, biases, conv
         self.base, self.skip, self.freeze_others = base, tuple(skip), freeze_others
-        self._course = FrozenBase("TaskLoRA", base, self._room, conv, self.skip, freeze_others)
-        self._finished = 0
-
-    def check(self, learner: Learner, stream: Stream) -> None:
-        """Refuse a learner that cannot run so.
-
-        Raises:
-            ValueError: heads are not per task, the backbone differs by task already, or it has
-                modules that cannot be perturbed.
-        """
-        self._course.check(learner)
-
-    def begin_task(self, learner: Learner, context: Context) -> None:
-        """Give the task its U and V, biases and norm layers."""
-        self._finished = context.index
-        self._course.begin(learner, context.index, context.seed)
-
-    def end_task(self, learner: Learner, context: Context) -> None:
-        """Freeze what the task has."""
-        self._finished = context.index + 1
-        self._course.end(learner, context.index)
-
-    def state_dict(self) -> dict[str, Any]:
-        """How many tasks are finished; what they have is the learner's."""
-        return {"finished": self._finished}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self._finished = int(state["finished"])
-
-    def restore(self, learner: Learner, index: int) -> None:
-        """Give the learner the parts of tasks 0 .. index, their values still to be loaded."""
-        self._course.restore(learner, index, self._finished)
+        super().__init__(FrozenBase("TaskLoRA", base, self._room, conv, self.skip, freeze_others))
 
     def _room(self, adapted: Adapted, index: int, seed: int) -> None:
         factor = None if self.scale == 1 else self.scale

@@ -251,6 +251,7 @@ def top(scores: Float[Tensor, "..."], count: int) -> Float[Tensor, "..."]:
     >>> top(torch.tensor([0.1, -3.0, 2.0]), 2)
     tensor([0., 1., 1.])
     """
+    # torch gives `Function.apply` no types.
     found: Tensor = _Top.apply(scores, count)  # type: ignore[no-untyped-call]
     return found
 

@@ -371,7 +371,7 @@ class Adapted(nn.Module):
         # base from then on, if it was right before.
         cast = any(fn(t.new_empty(0)).dtype != t.dtype for t in self.base_parameters()[:1])
         known = cast and self._base is not None and self.fingerprint() == self._base
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
         if known:
             self._base = self.fingerprint()
         return self

@@ -227,6 +227,7 @@ def _checked(
         raise ValueError(f"tasks must be among those with a head, {heads.tasks}; got {list(tried)}")
     if len(set(tried)) != len(tried):
         raise ValueError(f"tasks repeats a position: {list(tried)}")
+    # A ModuleDict knows its values as modules alone; those of TaskHeads are heads.
     single = [t for t in tried if len(heads.heads[str(t)].known) == 1]  # type: ignore[arg-type]
     if single and rule == "entropy":
         raise ValueError(
