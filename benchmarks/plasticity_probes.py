@@ -16,7 +16,7 @@ from torch.nn import functional
 
 import holdfast
 from benchmarks.parametrized import keep_pages
-from holdfast import nets, probes
+from holdfast import nets, probes, streams
 from holdfast.nets.heads import SharedHead
 from holdfast.nets.learner import Learner
 from holdfast.nets.modes import evaluation_mode
@@ -131,6 +131,36 @@ def _evaluate(made: Callable[[], Probe], learner: Learner, shown: Batch, phase: 
         probe.measure(learner, shown)
 
 
+def whole_runs(stages: int, repetitions: int) -> tuple[float, float]:
+    """CPU seconds of the digits study's run in stages without probes, and what the set adds.
+
+    Medians, of runs in turn; each task is evaluated, and probed, at its end on itself alone.
+    """
+    stream = streams.growing(holdfast.digits(), stages, label_noise=0.3, validation=0.583)
+    training = holdfast.Training(
+        epochs=120,
+        batch_size=64,
+        optimizer="adam",
+        lr=_LR,
+        evaluate_on="validation",
+        evaluate_tasks="current",
+    )
+
+    def train(made: Sequence[Callable[[], Probe]]) -> None:
+        net = nets.mlp(stream.input_shape, hidden=(256, 256))
+        holdfast.run(stream, net, training=training, probes=[probe() for probe in made])
+
+    chosen = [made for made in PROBES if made.__name__ in DEFAULT]
+    plain, added = [], []
+    for repetition in range(repetitions + 1):
+        gc.collect()
+        without, probed = _timed(partial(train, ())), _timed(partial(train, chosen))
+        if repetition:  # the first warms up
+            plain.append(without)
+            added.append(probed - without)
+    return statistics.median(plain), statistics.median(added)
+
+
 def _timed(work: Callable[[], object]) -> float:
     began = time.process_time()
     work()
@@ -161,6 +191,13 @@ def main(repetitions: int = 7, *names: str) -> None:
             cells = [name, f"{seconds:.4f}", f"{share:.1%}", f"{share / work.epochs:.2%}"]
             print("| " + " | ".join([*cells, reached if "set" in name else "-"]) + " |")
         print()
+    if not names:
+        print("Whole runs on 600 digits, the default set at the end of each stage\n")
+        for line in [["stages", "s of the run", "added by probes"], ["---"] * 3]:
+            print("| " + " | ".join(line) + " |")
+        for stages in (1, 2, 10):
+            plain, added = whole_runs(stages, repetitions)
+            print(f"| {stages} | {plain:.2f} | {added / plain:.1%} |")
 
 
 if __name__ == "__main__":

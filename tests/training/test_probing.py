@@ -1,5 +1,6 @@
 """What probes of a run are shown before and after a task, and that their state outlives a kill."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from small_runs import (
 from holdfast import richness
 from holdfast.methods import Method, SingleTask
 from holdfast.nets.learner import Learner
-from holdfast.probes import EffectiveRank, FeatureMovement, Phase, TangentKernel
+from holdfast.probes import (
+    EffectiveRank,
+    FeatureChange,
+    FeatureMovement,
+    GradientNorms,
+    Phase,
+    TangentKernel,
+)
 from holdfast.starts import Fresh
 from holdfast.streams.batches import Batch
 from holdfast.training.options import Training
@@ -68,6 +76,17 @@ def test_probes_look_at_each_task_before_and_after(quick: None) -> None:
     setup.probes = tuple
     _, other = setup.run()
     assert same(tensors(learner), tensors(other))
+
+
+def test_probes_keep_to_the_current_task_as_evaluation_does(quick: None) -> None:
+    watch, setup = Watch(), Setup(net="noisy", training={"evaluate_tasks": "current"})
+    norms = GradientNorms()
+    setup.probes = lambda: (watch, norms, FeatureChange())
+    record, _ = setup.run()
+    assert watch.seen == [(when, i) for i in range(3) for when in ("before", "after")]
+    assert {(entry["task"], entry["on"]) for entry in record.probes} == {(i, i) for i in range(3)}
+    ratios = [e["values"]["ratio"] for e in record.probes if e["probe"] == "GradientNorms"]
+    assert all(math.isnan(ratio) for ratio in ratios)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])

@@ -50,6 +50,8 @@ class Before(Protocol):
     def before(self, learner: Learner, batch: Batch, phase: Phase) -> None:
         """Called for each of the tasks 0 .. `phase.index` when training is about to begin.
 
+        With `Training.evaluate_tasks` ``current`` for the last of them alone.
+
         The heads have made room for the task, start and method have done their part. The batch
         is the one that `measure` is shown of the task afterwards.
         """

@@ -55,7 +55,8 @@ class Training:
             evaluates at the end of each epoch, `None` after each task alone.
         evaluate_on: the split that fills the record's matrices.
         evaluate_tasks: ``all`` tasks the learner can predict, those ``seen`` so far, or the
-            ``current`` one alone, for long streams in which nothing is to be kept.
+            ``current`` one alone, for long streams in which nothing is to be kept. Probes measure
+            on those seen or on the current one alone.
         evaluation_batch: samples of one forward pass of an evaluation.
         checkpoint_minutes: longest time between two checkpoints of a run that has a folder; one is
             also written after each task. 0 writes one after every step.

@@ -22,7 +22,8 @@ PROBE_SAMPLES = 512
 class Probing:
     """The probes of a run.
 
-    They see the learner in evaluation mode, with torch's global generators seeded apart from the
+    They are shown the tasks so far, or where `training.evaluate_tasks` is ``current`` that one
+    alone, and the learner in evaluation mode, with torch's global generators seeded apart from the
     run's: what is measured must not change what is learned.
 
     Args:
@@ -47,7 +48,7 @@ class Probing:
         self.training, self.device, self.seed = training, device, seed
 
     def before(self, learner: Learner, index: int, optimizer: Optimizer) -> None:
-        """Show the tasks 0 .. index to the probes that look at a learner before it is trained."""
+        """Show the tasks to the probes that look at a learner before task index is trained."""
         probes = [probe for probe in self.probes if isinstance(probe, Before)]
         if not probes:
             return
@@ -58,7 +59,7 @@ class Probing:
                     probe.before(learner, batch, phase)
 
     def measure(self, learner: Learner, index: int) -> list[dict[str, Any]]:
-        """Each probe on each of the tasks 0 .. index."""
+        """Each probe on each of the tasks, after task index was trained."""
         found, names = [], probe_names(self.probes)
         with evaluation_mode(learner), seeded(self.seed, "probe", index):
             for batch in self._batches(learner, index) if self.probes else ():
@@ -79,7 +80,8 @@ class Probing:
                 probe.load_state_dict(kept)
 
     def _batches(self, learner: Learner, index: int) -> Iterator[Batch]:
-        for i in range(index + 1):
+        current = self.training.evaluate_tasks == "current"
+        for i in range(index if current else 0, index + 1):
             x = self.stream[i].inputs(self.splits[i].x[:PROBE_SAMPLES].to(self.device))
             y = learner.columns(self.splits[i].y[:PROBE_SAMPLES].to(self.device), i)
             yield Batch(x, y, i)
