@@ -8,13 +8,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from holdfast.methods.method import Method
 from holdfast.nets.learner import Learner
 from holdfast.probes.probe import Probe
 from holdfast.records.record import Record
-from holdfast.richness.rates import check_rates, rates
+from holdfast.richness.rates import check_rates
 from holdfast.seeds import derive, generator
 from holdfast.starts.start import Start
 from holdfast.streams.batches import Batch
@@ -32,18 +31,11 @@ from holdfast.training.evaluation import Evaluator, Scores
 from holdfast.training.frozen import Freezing
 from holdfast.training.learner_state import learner_state, restore_learner
 from holdfast.training.losses import criterion, mse
-from holdfast.training.optimizers import (
-    build_optimizer,
-    by_rate,
-    carry_state,
-    load_optimizer_state,
-    optimizer_state,
-    trainable,
-)
+from holdfast.training.optimizers import build_optimizer
+from holdfast.training.optimizing import Optimizing
 from holdfast.training.options import Training
 from holdfast.training.probing import Probing
 from holdfast.training.random_state import random_state, set_random_state
-from holdfast.training.schedules import lr_factor
 from holdfast.training.tally import Tally
 
 _LOOK_EVERY = 64
@@ -87,8 +79,7 @@ class Loop:
         self.draws = generator(seed, "method")
         self.index = self.epoch = self.step = self.total_steps = 0
         self.open = False
-        self.optimizer: Optimizer | None = None
-        self.optimized: list[str] = []
+        self.optimizing = Optimizing(training, start)
         self.freezing = Freezing(training)
         self.clock, self.saved_at = Clock(), time.monotonic()
         check_rates(learner, training.optimizer, training.weight_decay)
@@ -163,7 +154,7 @@ class Loop:
             device=self.device,
             seed=self.seed,
             epochs=self.epochs,
-            optimizer=lambda: self.optimizer,
+            optimizer=lambda: self.optimizing.optimizer,
         )
 
     def train_task(self) -> None:
@@ -207,7 +198,8 @@ class Loop:
         self.method.begin_task(self.learner, context)
         # Also one that the method put in its place.
         self.freezing.freeze_backbone(self.learner, self.index)
-        optimizer = self._new_optimizer(trainable(self.learner))
+        carry = not self.training.reset_optimizer
+        optimizer = self.optimizing.renew(self.learner, carry=carry)
         with self.clock.evaluation(self.record, amid_training=True):
             self.probing.before(self.learner, self.index, optimizer)
         if self.training.evaluate_start:
@@ -227,15 +219,6 @@ class Loop:
         self.index, self.epoch, self.step, self.open = self.index + 1, 0, 0, False
         self._checkpoint()
 
-    def _new_optimizer(self, parameters: dict[str, nn.Parameter]) -> Optimizer:
-        factors = rates(self.learner, self.training.optimizer)
-        parameters = by_rate(parameters, factors)
-        optimizer = build_optimizer(parameters, self.training, factors)
-        if self.optimizer is not None and not self.training.reset_optimizer:
-            carry_state(self.optimizer, self.optimized, optimizer, parameters)
-        self.optimizer, self.optimized = optimizer, list(parameters)
-        return optimizer
-
     def _new_epoch(self, epoch: int, context: Context) -> None:
         steps = context.source.steps(self.training.batch_size)
         self.epoch, self.step = epoch, 0
@@ -243,18 +226,16 @@ class Loop:
 
     def _epoch(self, context: Context) -> None:
         training, learner, method = self.training, self.learner, self.method
-        optimizer = self.optimizer
+        optimizing, optimizer = self.optimizing, self.optimizing.optimizer
         assert optimizer is not None
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         tally, freezing = self.tally, self.freezing
         on_cpu = self.device.type == "cpu"
         classify = not self.stream.is_regression
-        varies = training.schedule != "constant" or type(self.start).rate is not Start.rate
         order = derive(self.seed, "order", self.index, self.epoch)
         for batch in context.source.epoch(training.batch_size, order, self.step):
-            if varies:
-                for group in optimizer.param_groups:
-                    group["lr"] = self._lr(self.step) * group["factor"]
+            if optimizing.varies:
+                optimizing.set_rate(optimizer, self._lr(self.step))
             for p in parameters:
                 p.grad = None
             if training.augment != "none":
@@ -292,17 +273,14 @@ class Loop:
         self.record.curve.append(entry)
         self.announce("epoch", **entry)
         if method.after_epoch(learner, context, self.epoch):
-            self.optimizer = None
-            self._new_optimizer(trainable(learner))
+            optimizing.renew(learner, carry=False)
             learner.train()
         self._new_epoch(self.epoch + 1, context)
 
     def _lr(self, step: int) -> float:
         """The learning rate of a step of this epoch."""
         steps = len(self.tally.losses)
-        at = self.epoch * steps + step
-        own = self.start.rate(self.index, at, steps * self.epochs)
-        return self.training.lr * lr_factor(self.training, at, steps, self.epochs) * own
+        return self.optimizing.rate(self.index, self.epoch * steps + step, steps, self.epochs)
 
     def _loss(self, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         if self.training.precision == "bfloat16":
@@ -375,9 +353,8 @@ class Loop:
             "random": random_state(self.device),
             "record": self.record.to_dict(),
             "events": self.announce.sync(),
+            "optimizer": self.optimizing.state_dict(self.open),
         }
-        if self.optimizer is not None and (self.open or not self.training.reset_optimizer):
-            state["optimizer"] = optimizer_state(self.optimizer, self.optimized)
         if self.open:
             state["tally"] = self.tally.state_dict()
         return state
@@ -396,15 +373,7 @@ class Loop:
         self.probing.load_state_dict(state["probes"])
         self.record = Record.from_dict(state["record"])
         self.announce.back_to(state["events"])
-        kept = state.get("optimizer", {})
-        if self.open:
-            self._new_optimizer(trainable(self.learner))
-        elif kept:
-            # Of the task before, whose parameters may have been frozen since, or be gone.
-            named = dict(self.learner.named_parameters())
-            self._new_optimizer({name: named[name] for name in kept if name in named})
-        if self.optimizer is not None:
-            load_optimizer_state(self.optimizer, self.optimized, kept)
+        self.optimizing.load_state_dict(state.get("optimizer", {}), self.learner, self.open)
         if self.open:
             self.tally = Tally.restored(state["tally"], self.device)
         self.draws.set_state(state["draws"])
