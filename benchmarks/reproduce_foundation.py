@@ -2,7 +2,7 @@
 
 Runs the studies of ``benchmarks/foundation`` (mnist and cifar100 must be there, see the docs on
 data), tests each claim by the paired difference over seeds, kills a run at random moments, and
-writes ``summary.md``. Interrupted, it goes on where it stopped.
+writes ``summary.md`` and ``findings.json``. Interrupted, it goes on where it stopped.
 """
 
 import random
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from holdfast.records.files import write_atomic
+from benchmarks.telling import telling
+from benchmarks.verdicts import Verdict, write_verdicts
 from holdfast.records.record import Record
 from holdfast.studies.findings import Findings
-from holdfast.studies.progress import Progress
 from holdfast.studies.study import Study
 
 HERE = Path(__file__).parent / "foundation"
@@ -56,16 +56,16 @@ CLAIMS = (
 )
 
 
-def verdict(claim: Claim, findings: Findings) -> list[str]:
-    """A row: claim, difference with its interval, whether it shows."""
+def verdict(claim: Claim, findings: Findings) -> Verdict:
+    """Whether the difference that is claimed shows."""
     found = findings.difference(claim.first, claim.second, claim.metric)
     shown = found.low > 0 if claim.sign > 0 else found.high < 0
     value = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
     about = f"{claim.metric}: {claim.first} - {claim.second}"
-    return [claim.study, claim.text, about, value, "shown" if shown else "not shown"]
+    return Verdict(claim.text, claim.study, about, value, shown)
 
 
-def kills(seed: int = 0) -> list[str]:
+def kills(seed: int = 0) -> Verdict:
     """SIGKILL a run at a random moment of its training and resume it, again and again.
 
     The run checkpoints after every step, uses dropout, a replay memory and Adam, and evaluates
@@ -94,9 +94,8 @@ def kills(seed: int = 0) -> list[str]:
             digests = [Record.load(f).digest() for f in (whole, folder)]
             same += digests[0] == digests[1] and events[0] == events[1]
             killed += 1
-    shown = "shown" if same == KILLS else "not shown"
-    about = f"{KILLS} SIGKILLs during training"
-    return ["digits", "a killed run resumes identically", about, f"{same} of {KILLS}", shown]
+    about, value = f"{KILLS} SIGKILLs during training", f"{same} of {KILLS}"
+    return Verdict("a killed run resumes identically", "digits", about, value, same == KILLS)
 
 
 def _started(config: Path, folder: Path) -> subprocess.Popen[bytes]:
@@ -112,14 +111,14 @@ def _holdfast(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def nothing_forgotten(findings: Findings) -> list[str]:
-    """A row: whether the tasks of a stream without any change are kept."""
+def nothing_forgotten(findings: Findings) -> Verdict:
+    """Whether the tasks of a stream without any change are kept."""
     cell = next(cell for cell in findings.cells if cell.startswith("1"))
     found = findings.mean(cell, "forgetting_after_learning")
     value = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-    shown = "shown" if found.high <= 0 else "not shown"
     about = "forgetting_after_learning at similarity 1"
-    return ["permuted_mnist", "similarity 1 forgets nothing", about, value, shown]
+    claim = "similarity 1 forgets nothing"
+    return Verdict(claim, "permuted_mnist", about, value, found.high <= 0)
 
 
 def main(out: str = "out/foundation") -> int:
@@ -129,24 +128,16 @@ def main(out: str = "out/foundation") -> int:
     findings: dict[str, Findings] = {}
     for path in sorted(HERE.glob("*.yaml")):
         print(f"study {path.stem}", flush=True)
-        findings[path.stem] = Study.read(path).run(folder / path.stem, listener=_tell)
-    rows = [verdict(claim, findings[claim.study]) for claim in CLAIMS]
-    rows.append(nothing_forgotten(findings["permuted_mnist"]))
+        findings[path.stem] = Study.read(path).run(folder / path.stem, listener=telling())
+    verdicts = [verdict(claim, findings[claim.study]) for claim in CLAIMS]
+    verdicts.append(nothing_forgotten(findings["permuted_mnist"]))
     print("killing and resuming", flush=True)
-    rows.append(kills())
-    head = ["where", "claim", "measured", "difference or value, 95 % interval", ""]
-    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * 5, *rows]]
+    verdicts.append(kills())
+    lines = []
     for name, found in findings.items():
         lines += ["", f"## {name}", "", found.text(markup="markdown")]
-    text = "\n".join(lines) + "\n"
-    write_atomic(folder / "summary.md", text)
-    print(text)
-    return 0 if all(row[-1] == "shown" for row in rows) else 1
-
-
-def _tell(event: Progress) -> None:
-    if event.event in ("complete", "diverged", "failed"):
-        print(f"  {event.ended}/{event.total} {event.cell}, seed {event.seed}", flush=True)
+    write_verdicts(folder, "foundation", verdicts, lines)
+    return 0 if all(found.shown for found in verdicts) else 1
 
 
 if __name__ == "__main__":

@@ -6,10 +6,9 @@ tests each claim, and writes ``summary.md``, ``findings.json`` and figures. Inte
 where it stopped.
 """
 
-import json
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,15 @@ import torch
 
 from benchmarks.good_start_cifar import cifar_conditions
 from benchmarks.good_start_claims import Asked, verdicts
-from benchmarks.verdicts import verdict_lines
+from benchmarks.telling import telling
+from benchmarks.verdicts import write_verdicts
 from holdfast.cli.naming import slug
 from holdfast.cli.shipped import shipped
-from holdfast.records.files import write_atomic
 from holdfast.reports.onset import onset_figure
 from holdfast.reports.save import save_figure
 from holdfast.studies.good_start import Condition, measured, start_courses
 from holdfast.studies.good_start.conditions import conditions_of
 from holdfast.studies.good_start.text import condition_lines
-from holdfast.studies.progress import Progress
 from holdfast.studies.study import Study
 from holdfast.studies.text import table_text
 
@@ -50,24 +48,19 @@ def main(out: str = "out/good_start") -> int:
             asked += _asked("clinc150", _squared(study), folder / "clinc150-mse")
     for arm, condition in cifar_conditions(folder / "cifar100").items():
         asked.append(Asked(f"cifar100, {arm} backbone", "cross_entropy", condition))
-    found = verdicts(asked)
-    lines = verdict_lines(found)
+    found, lines = verdicts(asked), []
     for one in asked:
         lines += ["", f"## {one.name}", "", "```text", *_told(one), "```"]
         figure = onset_figure(start_courses(one.condition), one.name)
         save_figure(figure, folder / "figures" / slug(one.name))
-    text = "\n".join(lines) + "\n"
-    write_atomic(folder / "summary.md", text)
-    claims = {"format": "holdfast good start claims", "claims": [asdict(v) for v in found]}
-    write_atomic(folder / "findings.json", json.dumps(claims, indent=1) + "\n")
-    print(text)
+    write_verdicts(folder, "good start", found, lines)
     print(f"{time.monotonic() - began:.0f} s in all, {time.process_time():.0f} s of CPU")
     return 0
 
 
 def _asked(name: str, study: Study, folder: Path) -> list[Asked]:
     start, cpu = time.monotonic(), time.process_time()
-    findings = replace(study, workers=1).run(folder, listener=_tell)
+    findings = replace(study, workers=1).run(folder, listener=telling(every=50))
     spent = time.process_time() - cpu
     print(f"{folder.name}: {time.monotonic() - start:.0f} s, {spent:.0f} s of CPU", flush=True)
     found = []
@@ -115,13 +108,6 @@ def _on_the_way(condition: Condition) -> list[str]:
         means = np.array(course.accuracy["all"]).mean(axis=0)
         rows.append([name, *(f"{means[steps.index(step)]:.3f}" for step in at)])
     return table_text(rows).splitlines()
-
-
-def _tell(event: Progress) -> None:
-    if event.event == "failed":
-        print(f"  failed: {event.cell}, seed {event.seed}: {event.error}", flush=True)
-    if event.event == "complete" and event.ended % 50 == 0:
-        print(f"  {event.ended}/{event.total} runs", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ where it stopped; ``--parts ranks`` runs one of them, and tells what is there of
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,13 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.halrp_claims import REFERENCES, Asked, orders_of, verdicts
-from benchmarks.verdicts import verdict_lines
+from benchmarks.telling import telling
+from benchmarks.verdicts import write_verdicts
 from holdfast.cli.shipped import shipped
-from holdfast.records.files import write_atomic
 from holdfast.reports.analyses import analysis_figures
 from holdfast.reports.save import save_figure
 from holdfast.reports.style import house_style, new_figure
 from holdfast.studies.findings import Findings
-from holdfast.studies.progress import Progress
 from holdfast.studies.study import Study
 from holdfast.studies.text import table_text
 
@@ -45,24 +43,16 @@ def main(words: Sequence[str] | None = None) -> int:
         study = _study(part, args.size, args.seeds)
         if part in args.parts:
             print(f"{part}: {len(study.runs())} runs", flush=True)
-            found[part] = study, study.run(folder / part, listener=_tell)
+            found[part] = study, study.run(folder / part, listener=telling())
         elif (folder / part / "findings.json").is_file():
             found[part] = study, Findings.load(folder / part)
     claims = verdicts([_asked(args.size, found)])
-    lines = verdict_lines(claims)
+    lines = []
     for part, (study, findings) in found.items():
         lines += ["", f"## {part}", "", *_told(study, findings)]
         for name, figure in _figures(study, findings).items():
             save_figure(figure, folder / "figures" / f"{part}-{name}")
-    text = "\n".join(lines) + "\n"
-    write_atomic(folder / "summary.md", text)
-    kept = {
-        "format": "holdfast halrp claims",
-        "size": args.size,
-        "claims": [asdict(verdict) for verdict in claims],
-    }
-    write_atomic(folder / "findings.json", json.dumps(kept, indent=1) + "\n")
-    print(text)
+    write_verdicts(folder, "halrp", claims, lines, size=args.size)
     print(f"{time.monotonic() - began:.0f} s in all, {time.process_time():.0f} s of CPU")
     return 0
 
@@ -129,14 +119,6 @@ def _difference_figure(findings: Findings) -> Figure:
         axes.set_ylim(len(others) - 0.5, -0.5)
         axes.set_xlabel(f"points of accuracy above {first}")
     return figure
-
-
-def _tell(event: Progress) -> None:
-    if event.event == "failed":
-        print(f"  failed: {event.cell}, seed {event.seed}: {event.error}", flush=True)
-    if event.event == "complete":
-        left = f"{event.seconds_left / 60:.0f} min left"
-        print(f"  {event.ended}/{event.total} {event.cell}, seed {event.seed}, {left}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,23 +7,21 @@ of them and tells what is there of the others, ``--parts`` alone runs none.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.plasticity_claims import verdicts
-from benchmarks.verdicts import verdict_lines
+from benchmarks.telling import telling
+from benchmarks.verdicts import write_verdicts
 from holdfast.cli.naming import slug
 from holdfast.cli.shipped import shipped
-from holdfast.records.files import write_atomic
 from holdfast.reports.analyses import analysis_figures
 from holdfast.reports.save import save_figure
 from holdfast.studies.findings import Findings
-from holdfast.studies.progress import Progress
 from holdfast.studies.study import Study
 
 GROUP = "plasticity/"
@@ -40,25 +38,17 @@ def main(words: Sequence[str] | None = None) -> int:
         study = _study(part, args.size, args.seeds)
         if part in args.parts:
             print(f"{part}: {len(study.runs())} runs", flush=True)
-            found[part] = study.run(folder / part, listener=_tell)
+            found[part] = study.run(folder / part, listener=telling())
         elif (folder / part / "findings.json").is_file():
             found[part] = Findings.load(folder / part)
         if part in found and (analyst := study.analyst()) is not None:
             for name, figure in analysis_figures(analyst, found[part]).items():
                 save_figure(figure, folder / "figures" / slug(f"{part}-{name}"))
     claims = verdicts(found)
-    lines = verdict_lines(claims)
+    lines = []
     for part, findings in found.items():
         lines += ["", f"## {part}", "", "```text", *findings.analysis.get("text", []), "```"]
-    text = "\n".join(lines) + "\n"
-    write_atomic(folder / "summary.md", text)
-    kept = {
-        "format": "holdfast plasticity claims",
-        "size": args.size,
-        "claims": [asdict(verdict) for verdict in claims],
-    }
-    write_atomic(folder / "findings.json", json.dumps(kept, indent=1) + "\n")
-    print(text)
+    write_verdicts(folder, "plasticity", claims, lines, size=args.size)
     print(f"{time.monotonic() - began:.0f} s in all, {time.process_time():.0f} s of CPU")
     return 0
 
@@ -90,14 +80,6 @@ def _parts(size: str) -> tuple[str, ...]:
 def _study(part: str, size: str, seeds: int | None) -> Study:
     study = Study.read(shipped()[GROUP + part].file(size))
     return replace(study, workers=1, seeds=study.seeds if seeds is None else seeds)
-
-
-def _tell(event: Progress) -> None:
-    if event.event == "failed":
-        print(f"  failed: {event.cell}, seed {event.seed}: {event.error}", flush=True)
-    if event.event == "complete":
-        left = f"{event.seconds_left / 60:.0f} min left"
-        print(f"  {event.ended}/{event.total} {event.cell}, seed {event.seed}, {left}", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,20 +5,18 @@ there, see the docs on data), tests each claim, and writes ``summary.md``, ``fin
 figures. Interrupted, it goes on where it stopped.
 """
 
-import json
 import sys
 import time
-from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
 import torch
 
-from benchmarks.richness_claims import CLAIMS, Verdict
+from benchmarks.richness_claims import CLAIMS
+from benchmarks.telling import telling
+from benchmarks.verdicts import write_verdicts
 from holdfast.cli.plotting import study_figures
-from holdfast.records.files import write_atomic
 from holdfast.studies.findings import Findings
-from holdfast.studies.progress import Progress
 from holdfast.studies.study import Study
 
 STUDIES = ("width", "similarity", "heads", "joint", "width_gamma0", "depth", "training_time")
@@ -33,41 +31,19 @@ def main(out: str = "out/richness", size: str = "cpu") -> int:
     for name in STUDIES:
         start = time.monotonic()
         study = Study.read(shipped / f"{name}.{size}.yaml")
-        findings[name] = study.run(folder / name, listener=_tell)
+        findings[name] = study.run(folder / name, listener=telling(every=50))
         study_figures(folder / name, folder / name / "figures")
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
     verdicts = [verdict for claim in CLAIMS for verdict in claim(findings)]
-    text = "\n".join(_lines(verdicts, findings)) + "\n"
-    write_atomic(folder / "summary.md", text)
-    found = {
-        "format": "holdfast richness claims",
-        "size": size,
-        "claims": [asdict(verdict) for verdict in verdicts],
-        "studies": {name: f"{name}/findings.json" for name in STUDIES},
-    }
-    write_atomic(folder / "findings.json", json.dumps(found, indent=1) + "\n")
-    print(text)
-    print(f"{time.monotonic() - began:.0f} s in all")
-    return 0
-
-
-def _lines(verdicts: list[Verdict], findings: dict[str, Findings]) -> list[str]:
-    head = ["claim", "study", "measured", "value [95 % interval]", ""]
-    rows = [
-        [v.claim, v.study, v.measured, v.value, "shown" if v.shown else "not shown"]
-        for v in verdicts
-    ]
-    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * 5, *rows]]
+    lines = []
     for name, found in findings.items():
         lines += ["", f"## {name}", "", found.text(markup="markdown")]
         said = (found.analysis or {}).get("text", [])
         lines += ["", "```text", *said, "```"] if said else []
-    return lines
-
-
-def _tell(event: Progress) -> None:
-    if event.event == "failed":
-        print(f"  failed: {event.cell}, seed {event.seed}: {event.error}", flush=True)
+    studies = {name: f"{name}/findings.json" for name in STUDIES}
+    write_verdicts(folder, "richness", verdicts, lines, size=size, studies=studies)
+    print(f"{time.monotonic() - began:.0f} s in all")
+    return 0
 
 
 if __name__ == "__main__":

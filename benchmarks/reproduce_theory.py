@@ -5,21 +5,18 @@ trains networks at other similarities besides, tests each claim, and writes ``su
 ``findings.json`` and figures. Interrupted, it goes on where it stopped.
 """
 
-import json
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.telling import telling
 from benchmarks.theory_claims import CLAIMS, WIDE
-from benchmarks.verdicts import verdict_lines
+from benchmarks.verdicts import write_verdicts
 from holdfast.cli.shipped import shipped
 from holdfast.cli.theorizing import theory_figures
 from holdfast.config import read_config
-from holdfast.records.files import write_atomic
 from holdfast.reports.save import save_figure
 from holdfast.reports.theory import forgetting_figure
-from holdfast.studies.progress import Progress
 from holdfast.studies.theory import Predicted, Prediction, predict
 from holdfast.studies.theory.asked import named_solver
 from holdfast.theory import Comparison, compare
@@ -36,7 +33,7 @@ def main(out: str = "out/theory", size: str = "cpu") -> int:
     for name in NAMES:
         start, cpu = time.monotonic(), time.process_time()
         prediction = Prediction.from_config(read_config(shipped("theory")[name].file(size)))
-        found[name] = predict(prediction, folder / name, listener=_tell)
+        found[name] = predict(prediction, folder / name, listener=telling(every=10))
         theory_figures(found[name], folder / name / "figures")
         print(
             f"{name}: {time.monotonic() - start:.0f} s, {time.process_time() - cpu:.0f} s of CPU",
@@ -44,19 +41,11 @@ def main(out: str = "out/theory", size: str = "cpu") -> int:
         )
     similar = _similar(found["mnist30"].prediction, folder / "similarity")
     verdicts = [verdict for claim in CLAIMS for verdict in claim(found, similar)]
-    lines = verdict_lines(verdicts)
+    lines = []
     for name, predicted in found.items():
         lines += ["", f"## {name}", "", "```text", predicted.text(), "```"]
-    text = "\n".join(lines) + "\n"
-    write_atomic(folder / "summary.md", text)
-    findings = {
-        "format": "holdfast theory claims",
-        "size": size,
-        "claims": [asdict(verdict) for verdict in verdicts],
-        "predictions": {name: f"{name}/theory.json" for name in NAMES},
-    }
-    write_atomic(folder / "findings.json", json.dumps(findings, indent=1) + "\n")
-    print(text)
+    predictions = {name: f"{name}/theory.json" for name in NAMES}
+    write_verdicts(folder, "theory", verdicts, lines, size=size, predictions=predictions)
     print(f"{time.monotonic() - began:.0f} s in all, {time.process_time():.0f} s of CPU")
     return 0
 
@@ -77,11 +66,6 @@ def _similar(prediction: Prediction, folder: Path) -> dict[float, Comparison]:
     figure = forgetting_figure(theory, trained, f"similarity, at gamma0 {GAMMA0:g}", log_x=False)
     save_figure(figure, folder / "similarity")
     return found
-
-
-def _tell(event: Progress) -> None:
-    if event.event == "complete" and event.ended % 10 == 0:
-        print(f"  {event.ended}/{event.total} parts", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What "The Importance of Being Lazy" claims, as statements that a study can fail to show."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.verdicts import Verdict
 from holdfast.records.intervals import Interval, mean_interval
 from holdfast.studies.findings import Findings
 from holdfast.studies.richness.agreements import agreement
@@ -18,25 +18,6 @@ X = "richness.gamma0"
 RESAMPLES = 10_000
 
 All = Mapping[str, Findings]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a claim.
-
-    Args:
-        claim: the statement.
-        study: that it was asked of.
-        measured: what was measured.
-        value: it, with its interval.
-        shown: whether the study shows it.
-    """
-
-    claim: str
-    study: str
-    measured: str
-    value: str
-    shown: bool
 
 
 def curves(findings: Findings, metric: str, by: str, **settings: object) -> tuple[GammaCurve, ...]:
