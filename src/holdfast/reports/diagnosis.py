@@ -14,7 +14,7 @@ from holdfast.reports.style import (
     shortened,
 )
 from holdfast.studies.plasticity.diagnosis_arms import Compared
-from holdfast.studies.plasticity.diagnosis_measures import first_of_last
+from holdfast.studies.plasticity.gap import first_of_last
 
 
 def diagnosis_figure(found: Compared) -> Figure:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from holdfast.records.intervals import Interval
 from holdfast.seeds import derive
-from holdfast.studies.plasticity.gap import LAST
+from holdfast.studies.plasticity.gap import first_of_last
 
 _SMOOTHED = 0.05
 _RESAMPLES = 1000
@@ -22,16 +22,6 @@ def last_part(curves: Curves) -> Float[np.ndarray, " seeds"]:
     [0.2]
     """
     return curves[:, first_of_last(curves.shape[1]) :].mean(axis=1)
-
-
-def first_of_last(epochs: int) -> int:
-    """Position of the first epoch of the last part: epoch e of E with e > 0.7 E, or the last.
-
-    >>> first_of_last(10), first_of_last(4), first_of_last(1)
-    (7, 2, 0)
-    """
-    # A rounding error above is not above.
-    return min(int((1 - LAST) * epochs + 1e-9), epochs - 1)
 
 
 class Reach(NamedTuple):

@@ -12,6 +12,18 @@ LAST = 0.3
 """Share of the epochs of a phase, at its end, that accuracies are means over."""
 
 
+def first_of_last(total: int, last: float = LAST) -> int:
+    """Position of the first of the last part: e of E, counted from 1, with e > (1 - last) E.
+
+    At least the last one belongs to it. Counted from 0, so also how many come before.
+
+    >>> first_of_last(10), first_of_last(4), first_of_last(1)
+    (7, 2, 0)
+    """
+    # A rounding error above is not above.
+    return min(int((1 - last) * total + 1e-9), total - 1)
+
+
 @dataclass(frozen=True)
 class Tail:
     """The end of the last phase (or phases) of a run.
@@ -60,8 +72,8 @@ class Gap:
 def tail(record: Record, last: float = LAST, phases: int = 1) -> Tail:
     """The end of the last `phases` tasks of a run, each on its own evaluation split.
 
-    Epoch e of E, counted from 1, belongs to the last part if e > (1 - last) E; at least the last
-    one does. Evaluations belong to it likewise, by their update.
+    The epochs from `first_of_last` on are the last part; evaluations belong to it likewise, by
+    their update.
 
     Args:
         record: of a run that ended; NaN of one that did not.
@@ -161,11 +173,9 @@ def _phase(record: Record, task: int, last: float) -> tuple[float, float, float,
     entries = [entry for entry in record.curve if entry["task"] == task]
     before = max((c["step"] for c in record.curve if c["task"] < task), default=0)
     updates = entries[-1]["step"] - before
-    # A rounding error above is not above.
-    late = [e for e in entries if e["epoch"] + 1 > (1 - last) * len(entries) + 1e-9]
-    train = [e["accuracy"] for e in late or entries[-1:]]
+    train = [e["accuracy"] for e in entries[first_of_last(len(entries), last) :]]
     steps, values = record.trace(task)
-    within = values[steps > (1 - last) * updates + 1e-9, task]
+    within = values[steps > first_of_last(updates, last), task]
     test = within.mean() if len(within) else record.accuracy[task, task]
     hits = float("nan") if None in train else float(np.mean(train))
     return float(test), hits, float(entries[-1]["loss"]), float(updates)
