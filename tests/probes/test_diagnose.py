@@ -152,3 +152,8 @@ def test_probe_refuses_before_training_what_it_cannot_see() -> None:
     learner, batch = Learner(nn.Linear(1, 3), SharedHead(3, 2)), Batch(X, torch.zeros(4, 2), 0)
     with pytest.raises(ValueError, match="no nonlinearity was seen in Learner"):
         Units().before(learner, batch, Phase(0, {}))
+
+
+def test_shares_of_what_is_not_finite_are_unknown() -> None:
+    seen = activations(model(), torch.tensor([[math.nan], [1.0]]))
+    assert all(map(math.isnan, vars(UnitRule().shares(seen)).values()))

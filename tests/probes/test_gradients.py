@@ -263,3 +263,46 @@ def test_errors() -> None:
             call()
     with pytest.raises(ValueError, match="model must have a parameter that requires a gradient"):
         tangent_rank(model.requires_grad_(False), x, 0)
+
+
+class Wrapped(nn.Linear):
+    """Gives its outputs in a mapping, as models of language do."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": super().forward(x)}
+
+
+def test_outputs_that_are_no_tensor_are_refused() -> None:
+    model, x = Wrapped(4, 3), torch.ones(5, 4)
+    for call in (
+        lambda: gradient_size(model, (x, Y)),
+        lambda: gradient_noise(model, [(x, Y), (x, Y)]),
+        lambda: gradient_interference(model, (x, Y)),
+        lambda: tangent_rank(model, x),
+    ):
+        with pytest.raises(TypeError, match=r"tensor of outputs \(5, outputs\), got a dict"):
+            call()
+    # A loss of one's own takes whatever the model gives.
+    found = gradient_size(model, (x, Y), loss=lambda out, y: out["logits"].sum() / len(y))
+    assert found.norm == pytest.approx(math.sqrt(3 * 4 + 3))
+
+
+def test_an_empty_batch_is_refused() -> None:
+    model, x = learner("mlp", "shared")
+    with pytest.raises(ValueError, match="samples must be one or more, got an empty batch"):
+        gradient_size(model, Batch(x[:0], Y[:0], 0))
+
+
+def test_labels_of_any_integer_type_serve() -> None:
+    model, x = learner("mlp", "shared")
+    wanted = gradient_size(model, Batch(x, Y, 0))
+    assert gradient_size(model, Batch(x, Y.int(), 0)) == wanted
+
+
+def test_what_is_not_finite_gives_nan() -> None:
+    model, x = learner("mlp", "shared")
+    x[0] = math.nan
+    batch = Batch(x, Y, 0)
+    assert all(map(math.isnan, gradient_noise(model, [batch, batch])))
+    assert all(map(math.isnan, gradient_interference(model, batch)[1:]))
+    assert all(map(math.isnan, tangent_rank(model, x, 0)[:3]))

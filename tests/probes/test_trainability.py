@@ -124,8 +124,23 @@ def test_refuses() -> None:
         trainability_gap(net(), X[:1])
     with pytest.raises(ValueError, match="must have parameters that require a gradient"):
         trainability_gap(net().requires_grad_(False), X)
-    with pytest.raises(ValueError, match=r"model must give \(n, outputs\), got \(30, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"shape \(30, outputs\) for 30 .* got \(30, 2, 2\)"):
         trainability_gap(nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (2, 2))), X)
+    with pytest.raises(ValueError, match=r"cannot draw new weights .*or pass fresh, which makes"):
+        trainability_gap(Bare(), X)
+    found = trainability_gap(Bare(), X, SMALL, fresh=lambda seed: Bare())
+    assert found.gap == 0.0
+
+
+class Bare(nn.Module):
+    """Holds a parameter that nothing draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight
 
 
 def _made(**options: object) -> ProbeTasks:

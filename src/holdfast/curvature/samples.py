@@ -16,15 +16,19 @@ def unpacked(samples: Samples) -> tuple[Tensor, Tensor, int | Tensor | None]:
     """Inputs, labels and task of samples.
 
     Raises:
-        ValueError: they are neither a `Batch` nor a pair.
+        ValueError: they are neither a `Batch` nor a pair, or there are none.
     """
     if isinstance(samples, Batch):
-        return samples.x, samples.y, samples.task
-    if len(samples) != 2:
+        x, y, task = samples.x, samples.y, samples.task
+    elif len(samples) == 2:
+        x, y, task = samples[0], samples[1], None
+    else:
         raise ValueError(
             f"batches must hold (x, y) pairs or Batch objects, got {len(samples)} parts"
         )
-    return samples[0], samples[1], None
+    if len(x) == 0:
+        raise ValueError("samples must be one or more, got an empty batch")
+    return x, y, task
 
 
 def forward_of(model: nn.Module) -> Forward:
@@ -34,12 +38,19 @@ def forward_of(model: nn.Module) -> Forward:
     return lambda x, task: model(x)
 
 
-def checked_outputs(outputs: Tensor, x: Tensor) -> Tensor:
+def checked_outputs(outputs: object, x: Tensor) -> Tensor:
     """The outputs, which are a matrix with a row a sample.
 
     Raises:
-        ValueError: they are something else.
+        TypeError: they are no tensor, but a mapping or a tuple that holds one, say.
+        ValueError: they are of another shape.
     """
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"the model must give a tensor of outputs ({len(x)}, outputs), got a "
+            f"{type(outputs).__name__}; take the tensor out of it, with forward= where there is "
+            "such an argument or in a module around the model"
+        )
     if outputs.ndim != 2 or len(outputs) != len(x):
         raise ValueError(
             f"the model must give outputs of shape ({len(x)}, outputs) for {len(x)} samples, got "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -66,8 +67,11 @@ def mean_loss(model: nn.Module, samples: Samples, loss: Loss | str | None = None
     return loss_of(forward_of(model)(x, task), x, y, loss)
 
 
-def loss_of(outputs: Tensor, x: Tensor, y: Tensor, loss: Loss | str | None) -> Tensor:
-    """The mean loss of outputs that were made of x; see `mean_loss`."""
+def loss_of(outputs: Any, x: Tensor, y: Tensor, loss: Loss | str | None) -> Tensor:
+    """The mean loss of outputs that were made of x; see `mean_loss`.
+
+    Only a loss of one's own takes outputs that are no tensor.
+    """
     if callable(loss):
         value = loss(outputs, y)
         if value.ndim:
@@ -75,10 +79,12 @@ def loss_of(outputs: Tensor, x: Tensor, y: Tensor, loss: Loss | str | None) -> T
                 f"loss must give the mean over samples, one number; got shape {tuple(value.shape)}"
             )
         return value
+    outputs = checked_outputs(outputs, x)
     kind = loss or ("mse" if y.is_floating_point() else "cross_entropy")
     if kind not in ("cross_entropy", "mse"):
         raise ValueError(f"loss must be cross_entropy, mse or a function, got {loss!r}")
-    check_targets(checked_outputs(outputs, x), y)
+    check_targets(outputs, y)
+    y = y if y.is_floating_point() else y.long()
     if kind == "cross_entropy":
         return functional.cross_entropy(outputs, y)
     target = y if y.is_floating_point() else functional.one_hot(y, outputs.shape[1])

@@ -19,7 +19,7 @@ class NoiseScale(NamedTuple):
         trace: tr Cov(g) = sum_k |g_k - m|^2 / (K - 1).
         squared_norm: |E g|^2, estimated without bias by |m|^2 - trace / K; may be negative.
         scale: trace / squared_norm; infinite where this is not positive: K batches cannot tell
-            the mean from noise.
+            the mean from noise. NaN where a gradient is not finite.
         plug_in: trace / |m|^2, always finite unless m is 0. Its bias is downwards: it is about K
             at most, whatever the noise.
     """
@@ -77,6 +77,6 @@ def gradient_noise(
     return NoiseScale(
         trace,
         squared,
-        trace / squared if squared > 0 else math.inf,
+        math.inf if squared <= 0 else trace / squared,
         trace / length if length else math.inf,
     )

@@ -37,7 +37,7 @@ def gradient_interference(
     """Cosines C_ij = cos(grad l(x_i), grad l(x_j)) of the gradients of single samples.
 
     A step on sample i raises the loss of sample j, to first order, where C_ij < 0. Numbers are NaN
-    where fewer than two gradients differ from 0.
+    where fewer than two gradients differ from 0, or one is not finite.
 
     The model is in evaluation mode, since batch norm in training gives samples no gradients of
     their own, and left as it was. Gradients are vectorised over samples; a matrix (n, n) is kept.
@@ -65,6 +65,8 @@ def gradient_interference(
         gram = gradient_gram(model, forward, parameters, x, task, [slope * len(x)])
     lengths = gram.diagonal().sqrt()
     cosines = gram / torch.outer(lengths, lengths)
+    if not bool(lengths.isfinite().all()):  # of a run that diverges
+        return Interference(cosines, math.nan, math.nan, math.nan, math.nan)
     alive = lengths > 0
     used, count = cosines[alive][:, alive], int(alive.sum())
     pairs = used[tuple(torch.triu_indices(count, count, 1))]

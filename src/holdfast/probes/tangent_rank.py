@@ -1,5 +1,6 @@
 """How many directions the empirical tangent kernel has."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ def tangent_rank(model: nn.Module, x: Tensor, task: int | None = None) -> Kernel
 
     p are eigenvalues of K, the squares of the singular values of J: the effective rank of J itself
     is larger. Samples that share all directions give a kernel of rank 1 and share 1; a diagonal
-    kernel has rank n C. NaN for a kernel of zeros.
+    kernel has rank n C. NaN for a kernel of zeros, or one that is not finite.
 
     The model is in evaluation mode and left as it was. J is never held whole: memory is (n C)^2
     numbers in float64 and some gradients, time about C passes of gradients of single samples.
@@ -63,7 +64,9 @@ def tangent_rank(model: nn.Module, x: Tensor, task: int | None = None) -> Kernel
             model, forward, parameters, x, task, [possible * column for column in columns]
         )
     trace = kernel.trace().item()
-    top = torch.linalg.eigvalsh(kernel)[-1].item()
     bound = min(len(kernel), sum(p.numel() for p in parameters.values()))
+    if not bool(kernel.isfinite().all()):  # of a run that diverges; LAPACK would refuse it
+        return KernelRank(math.nan, math.nan, trace, bound)
+    top = torch.linalg.eigvalsh(kernel)[-1].item()
     share = top / trace if trace else float("nan")
     return KernelRank(effective_rank(kernel), share, trace, bound)

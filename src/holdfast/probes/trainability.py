@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
+from holdfast.curvature.samples import checked_outputs
 from holdfast.nets.learner import Learner
 from holdfast.nets.modes import evaluation_mode
 from holdfast.nets.redraw import redraw
@@ -101,8 +102,9 @@ def trainability_gap(
         forward: (model, inputs) -> (n, outputs); by default the model is called.
 
     Raises:
+        TypeError: outputs that are no tensor.
         ValueError: fewer than two samples, outputs that are not (n, outputs), nothing to train, or
-            weights that cannot be drawn anew.
+            weights that cannot be drawn anew, without `fresh`.
     """
     tasks = ProbeTasks() if tasks is None else tasks
     call: Forward = (lambda net, inputs: net(inputs)) if forward is None else forward
@@ -114,9 +116,7 @@ def trainability_gap(
     for i in range(tasks.tasks):
         drawn = _fresh(model, fresh, seed, i, "start")
         with torch.no_grad(), evaluation_mode(model):
-            outputs = call(model, x)
-        if outputs.ndim != 2:
-            raise ValueError(f"model must give (n, outputs), got {tuple(outputs.shape)}")
+            outputs = checked_outputs(call(model, x), x)
         base = _fresh(model, fresh, seed, i, "target") if tasks.targets == "sines" else None
         for name, net in (("own", copy.deepcopy(model)), ("fresh", drawn)):
             with seeded(seed, "trainability", i):
@@ -199,7 +199,10 @@ def _fresh(
             drawn = make(int(torch.randint(2**31, ())))
         return drawn.to(next(model.parameters()).device)
     drawn = copy.deepcopy(model)
-    redraw(drawn, seed, "fresh", purpose, task)
+    try:
+        redraw(drawn, seed, "fresh", purpose, task)
+    except ValueError as error:
+        raise ValueError(f"{error}; or pass fresh, which makes a net of a seed") from error
     return drawn
 
 

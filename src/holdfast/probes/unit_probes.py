@@ -17,7 +17,7 @@ _KEYS = ("dormant", "dead", "linearised", "saturated")
 
 @dataclass(frozen=True)
 class UnitShares:
-    """Shares of the units of some layers; NaN where what is counted cannot be.
+    """Shares of the units of some layers; NaN where what is counted cannot be, or is not finite.
 
     dormant: with a score of at most the threshold, within their layer.
     dead: 0 throughout, or all but throughout.
@@ -61,6 +61,8 @@ class UnitRule:
 
         Saturation is as the activations were summed up, with the eps they were summed up with.
         """
+        if not all(bool(a.magnitudes.isfinite().all()) for a in seen):
+            return UnitShares(nan, nan, nan, nan)
         total = sum(a.units for a in seen)
         dormant = sum(int((a.dormancy <= self.threshold).sum()) for a in seen)
         dead = sum(int((a.nonzero <= self.dead_share).sum()) for a in seen)
