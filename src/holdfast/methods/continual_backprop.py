@@ -1,20 +1,15 @@
 """Continual backpropagation: a trickle of the least useful units begins anew."""
 
-from typing import Any
-
 from torch import Tensor
 
 from holdfast.methods.low_utility import LowUtilityReplacer, check_rates
-from holdfast.methods.method import Method
-from holdfast.methods.unit_replacement import check_replaceable
+from holdfast.methods.replacing import ReplacingMethod
 from holdfast.nets.learner import Learner
-from holdfast.nets.unit_paths import sample_inputs, unit_paths
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
-from holdfast.streams.stream import Stream
 
 
-class ContinualBackprop(Method):
+class ContinualBackprop(ReplacingMethod[LowUtilityReplacer]):
     """Continual backprop: each step replaces a small share of the least useful mature units.
 
     In each layer, after each step, with h_i the output of unit i on the batch and w_out the weights
@@ -47,60 +42,24 @@ class ContinualBackprop(Method):
 
     def __init__(self, *, rho: float = 1e-4, maturity: int = 100, decay: float = 0.99) -> None:
         check_rates(rho, maturity, decay)
+        super().__init__()
         self.rho, self.maturity, self.decay = rho, maturity, decay
-        self._replacer: LowUtilityReplacer | None = None
-        self._saved: dict[str, Any] = {}
-        self._replaced: dict[str, int] = {}
 
     @property
     def replaced(self) -> dict[str, int]:
         """How many units began anew so far, by layer."""
         return dict(self._replaced)
 
-    def check(self, learner: Learner, stream: Stream) -> None:
-        """Refuse a network without a layer whose units can be replaced.
-
-        Raises:
-            ValueError: naming the layers and the reason for each.
-        """
-        check_replaceable(learner, unit_paths(learner, sample_inputs(learner, stream[0])))
-
-    def begin_task(self, learner: Learner, context: Context) -> None:
-        """A first task begins with nothing counted."""
-        if context.index == 0:
-            self._replacer, self._saved, self._replaced = None, {}, {}
-
     def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """The loss and logits of the batch; activations are noted."""
         with self._made(learner, context).observed():
             return super().loss(learner, batch, context)
 
-    def after_backward(self, learner: Learner, batch: Batch, context: Context) -> None:
-        """Get ready for the optimizer's step."""
-        self._made(learner, context).before(context.optimizer())
-
     def after_step(self, learner: Learner, batch: Batch, context: Context) -> None:
         """Count, and replace what is due."""
-        done = self._made(learner, context).after(context.optimizer())
-        for name, count in done.items():
-            self._replaced[name] = self._replaced.get(name, 0) + count
+        self._count(self._made(learner, context).after(context.optimizer()))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Ages, utilities, means and what was drawn and replaced."""
-        known = self._saved if self._replacer is None else self._replacer.state_dict()
-        return {"replacer": known, "replaced": dict(self._replaced)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self._replacer, self._saved = None, dict(state["replacer"])
-        self._replaced = dict(state["replaced"])
-
-    def _made(self, learner: Learner, context: Context) -> LowUtilityReplacer:
-        if self._replacer is None:
-            self._replacer = LowUtilityReplacer(
-                learner, sample_inputs(learner, context.task), rho=self.rho,
-                maturity=self.maturity, decay=self.decay, seed=context.seed,
-            )  # fmt: skip
-            if self._saved:
-                self._replacer.load_state_dict(self._saved)
-        return self._replacer
+    def _make(self, learner: Learner, x: Tensor, seed: int) -> LowUtilityReplacer:
+        return LowUtilityReplacer(
+            learner, x, rho=self.rho, maturity=self.maturity, decay=self.decay, seed=seed
+        )

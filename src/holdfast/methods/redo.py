@@ -7,15 +7,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from holdfast.methods.arguments import check_number, check_positive_integer
-from holdfast.methods.method import Method
-from holdfast.methods.unit_replacement import ReplaceableUnits, check_replaceable, unit_magnitudes
+from holdfast.methods.replacing import ReplacingMethod
+from holdfast.methods.unit_replacement import ReplaceableUnits, unit_magnitudes
 from holdfast.nets.learner import Learner
 from holdfast.nets.modes import evaluation_mode
-from holdfast.nets.unit_paths import sample_inputs, unit_paths
 from holdfast.probes.units import THRESHOLD, relative
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
-from holdfast.streams.stream import Stream
 
 
 class DormantRecycler:
@@ -112,7 +110,7 @@ class DormantRecycler:
         self.units.load_state_dict(state["units"])
 
 
-class ReDo(Method):
+class ReDo(ReplacingMethod[DormantRecycler]):
     """ReDo: every so many steps the dormant units of each layer begin anew.
 
     With h_i the output of unit i of a layer, a unit is dormant if
@@ -142,59 +140,23 @@ class ReDo(Method):
 
     def __init__(self, *, every: int = 1000, tau: float = THRESHOLD, samples: int = 64) -> None:
         _check_options(every, tau, samples)
+        super().__init__()
         self.every, self.tau, self.samples = every, tau, samples
-        self._recycler: DormantRecycler | None = None
-        self._saved: dict[str, Any] = {}
-        self._recycled: dict[str, int] = {}
 
     @property
     def recycled(self) -> dict[str, int]:
         """How many units began anew so far, by layer."""
-        return dict(self._recycled)
-
-    def check(self, learner: Learner, stream: Stream) -> None:
-        """Refuse a network without a layer whose units can be replaced.
-
-        Raises:
-            ValueError: naming the layers and the reason for each.
-        """
-        check_replaceable(learner, unit_paths(learner, sample_inputs(learner, stream[0])))
-
-    def begin_task(self, learner: Learner, context: Context) -> None:
-        """A first task begins with nothing counted."""
-        if context.index == 0:
-            self._recycler, self._saved, self._recycled = None, {}, {}
-
-    def after_backward(self, learner: Learner, batch: Batch, context: Context) -> None:
-        """Get ready for the optimizer's step."""
-        self._made(learner, context).before(context.optimizer())
+        return dict(self._replaced)
 
     def after_step(self, learner: Learner, batch: Batch, context: Context) -> None:
         """Recycle, if it is time."""
         recycler = self._made(learner, context)
-        done = recycler.after(context.optimizer(), batch.x, batch.task)
-        for name, count in done.items():
-            self._recycled[name] = self._recycled.get(name, 0) + count
+        self._count(recycler.after(context.optimizer(), batch.x, batch.task))
 
-    def state_dict(self) -> dict[str, Any]:
-        """The steps taken, and what was drawn and replaced."""
-        known = self._saved if self._recycler is None else self._recycler.state_dict()
-        return {"recycler": known, "recycled": dict(self._recycled)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self._recycler, self._saved = None, dict(state["recycler"])
-        self._recycled = dict(state["recycled"])
-
-    def _made(self, learner: Learner, context: Context) -> DormantRecycler:
-        if self._recycler is None:
-            self._recycler = DormantRecycler(
-                learner, sample_inputs(learner, context.task), every=self.every, tau=self.tau,
-                samples=self.samples, seed=context.seed,
-            )  # fmt: skip
-            if self._saved:
-                self._recycler.load_state_dict(self._saved)
-        return self._recycler
+    def _make(self, learner: Learner, x: Tensor, seed: int) -> DormantRecycler:
+        return DormantRecycler(
+            learner, x, every=self.every, tau=self.tau, samples=self.samples, seed=seed
+        )
 
 
 def _check_options(every: int, tau: float, samples: int) -> None:
