@@ -20,8 +20,10 @@ from holdfast.data.split import Split
 from holdfast.methods.method import Method
 from holdfast.nets.learner import Learner
 from holdfast.seeds import generator
+from holdfast.streams.batches import Batch
 from holdfast.streams.stream import Stream
 from holdfast.studies import plasticity
+from holdfast.studies.plasticity import diagnose_probes
 from holdfast.studies.plasticity.diagnose_data import two_phases
 from holdfast.studies.plasticity.diagnose_model import built
 from holdfast.studies.progress import Progress
@@ -230,12 +232,25 @@ def test_an_arm_that_diverges_is_told_of() -> None:
         ({"build": lambda seed: build(0)}, r"build\(0\) and build\(1\) gave the same weights"),
         ({"build": lambda seed: KEPT}, "must make a new model at each call"),
         ({"build": lambda seed: nn.Linear(5, 3)}, "does not take inputs of shape"),
+        (
+            {"build": lambda seed: nn.Sequential(nn.Linear(3, 3), nn.Unflatten(1, (3, 1)))},
+            r"build\(0\) must give a model with logits \(n, classes\)",
+        ),
         ({"build": lambda seed: nn.Linear(3, 2)}, "gives 2 outputs, but there are labels up to 2"),
         ({"seeds": 0}, "seeds must be a positive number"),
         ({"seeds": [1, 1]}, "seeds must be"),
         ({"updates": 0}, "updates must be a positive integer"),
         ({"old_epochs": 0}, "old_epochs must be a positive integer"),
         ({"tolerance": 1.0}, "tolerance must be an accuracy"),
+        ({"updates": True}, "updates must be a positive integer, got True"),
+        ({"transform": lambda x: x[:2]}, "transform made 2 inputs of the 30 samples of old"),
+        (
+            {
+                part: (x, torch.zeros_like(y))
+                for part, (x, y) in {"old": OLD, "new": NEW, "test": TEST}.items()
+            },
+            "old and new hold the class 0 alone",
+        ),
         ({"new": cloud(0, 0)}, "new x holds no samples|new.*no samples"),
         ({"new": (torch.zeros(6, 2), NEW[1][:6])}, "new holds samples of shape"),
         (
@@ -266,7 +281,12 @@ def test_bad_input_is_refused_before_any_work(
     ("changed", "message"),
     [
         ({"build": "mlp"}, "build must be a function|parameter 'build'"),
+        ({"build": build(0)}, "a function of a seed that gives a model, got Sequential"),
         ({"build": lambda seed: seed}, "must give an nn.Module, got int"),
+        ({"seeds": 2.5}, "seeds must be a number of seeds, or a list|parameter 'seeds'"),
+        ({"seeds": True}, "seeds must be a number of seeds, or a list"),
+        ({"training": {"epochs": 3}}, "training must be a Training|parameter 'training'"),
+        ({"transform": "half"}, "transform must be a function|parameter 'transform'"),
         ({"old": 3}, "old must be a pair|parameter 'old'"),
         ({"old": (OLD[0], OLD[1].float()[:, None])}, "old must hold class labels"),
         ({"try_": [3]}, "try must hold names|parameter 'try_'"),
@@ -278,9 +298,33 @@ def test_what_is_of_another_kind_is_refused(changed: dict[str, Any], message: st
         diagnose(**changed)
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "tune", lambda *given: pytest.fail("it ran"))
+    (tmp_path / "notes").write_text("")
+    with pytest.raises(ValueError, match=r"out must be a folder, .*notes is a file"):
+        diagnose(out=tmp_path / "notes")
     (tmp_path / "study.yaml").write_text("")
     with pytest.raises(ValueError, match="holds a study"):
         diagnose(out=tmp_path)
     with pytest.raises(FileNotFoundError, match="no findings yet"):
         plasticity.Diagnosis.load(tmp_path)
+
+
+def test_gradients_are_of_samples_from_all_over_sorted_data() -> None:
+    x, y = cloud(90, 3)
+    order = y.argsort(stable=True)
+    stream = two_phases((x[order], y[order]), (x[order], y[order]), TEST, torch.device("cpu"))
+    learner, met = built(build, 0, stream[1]), []
+    batch = Batch(TEST[0], TEST[1], 1)
+
+    def ratio(learner: Learner, new: Batch, old: Batch, **options: Any) -> float:
+        met.extend([old.y, new.y])
+        return 1.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnose_probes, "gradient_ratio", ratio)
+        patch.setattr(diagnose_probes, "SHOWN", 9)
+        diagnose_probes.measured_at_start(learner, batch, stream, "cross_entropy")
+    assert [labels.unique(return_counts=True)[1].tolist() for labels in met] == [[3, 3, 3]] * 2

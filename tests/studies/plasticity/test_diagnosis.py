@@ -59,6 +59,12 @@ def test_no_gap_is_seen_where_the_interval_holds_0() -> None:
     assert "It comes within 0.5 points of fresh weights' accuracy at 50 % [" in text
 
 
+def test_equal_accuracies_exclude_every_cost() -> None:
+    text = said(FRESH, arm("warm", 0.9))
+    assert "No gap seen: +0.00 +- 0.00 points" in text
+    assert "not excluded" not in text
+
+
 def test_a_gain_is_told_too() -> None:
     assert said(FRESH, arm("warm", 0.92)).startswith("Warm start gains 2.00 +- 0.00 points")
 
@@ -124,6 +130,15 @@ def test_what_a_diagnosis_cautions_of() -> None:
         "Fresh, lr=1: -10.00 +- 0.00 points against plain fresh weights, which is what all arms "
         "are held against."
     )
+
+
+def test_tables_of_many_arms_keep_to_a_terminal() -> None:
+    tried = [arm(f"a mitigation of a long name, {i}", 0.9) for i in range(6)]
+    text = Diagnosis((FRESH, arm("warm", 0.88), *tried), {}).text()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "a mitigation of a long ..." in text
+    assert text.count("weight norm") > 1  # in blocks
+    assert text.count("4.5 +- ") == 8  # of all arms
 
 
 def test_it_is_drawn_saved_and_read_again(tmp_path: Path) -> None:

@@ -95,6 +95,10 @@ def diagnose(
             naming it and what it lacks.
     """
     training = Training(epochs=30, optimizer="adam", lr=0.001) if training is None else training
+    if not isinstance(training, Training):
+        raise TypeError(
+            f"training must be a Training, such as Training(epochs=5); got {training!r}"
+        )
     stream = two_phases(old, new, test, training.place(), transform)
     return diagnose_stream(
         build, stream, training=training, updates=updates, old_epochs=old_epochs, model=model,
@@ -261,7 +265,9 @@ class _Runs:
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    drawn = tuple(range(seeds)) if isinstance(seeds, Integral) else tuple(seeds)  # type: ignore[arg-type]
+    if isinstance(seeds, bool) or not isinstance(seeds, (Integral, Sequence)):
+        raise TypeError(f"seeds must be a number of seeds, or a list of them; got {seeds!r}")
+    drawn = tuple(range(int(seeds)) if isinstance(seeds, Integral) else seeds)
     whole = all(isinstance(s, Integral) and not isinstance(s, bool) and s >= 0 for s in drawn)
     if not drawn or not whole or len(set(drawn)) < len(drawn):
         raise ValueError(
@@ -272,7 +278,8 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 
 def _check_numbers(updates: int | None, old_epochs: int | None, tolerance: float) -> None:
     for name, value in (("updates", updates), ("old_epochs", old_epochs)):
-        if value is not None and (not isinstance(value, int) or value < 1):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and (not whole or value < 1):
             raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    if not 0 <= tolerance < 1:
+    if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
         raise ValueError(f"tolerance must be an accuracy in [0, 1), got {tolerance!r}")

@@ -40,9 +40,10 @@ def two_phases(
         transform: of raw samples (n, ...) into inputs of the net; see `Task`.
 
     Raises:
-        TypeError: one of them is nothing that holds samples and class labels.
-        ValueError: one is empty, they differ in shape, or the test data hold a class that the
-            training data lack.
+        TypeError: one of them is nothing that holds samples and class labels, or `transform` is no
+            function.
+        ValueError: one is empty, they differ in shape, the training data hold one class alone, or
+            the test data one that they lack; a transform that loses samples.
     """
     given = {"old": old, "new": new, "test": test}
     splits = {name: samples(data, name) for name, data in given.items()}
@@ -52,15 +53,23 @@ def two_phases(
                 f"{name} holds samples of shape {split.input_shape}, old of shape "
                 f"{splits['old'].input_shape}; they must be alike"
             )
+    if transform is not None and not callable(transform):
+        raise TypeError(f"transform must be a function of samples (n, ...), got {transform!r}")
     raw = Task("test", splits["test"], splits["test"], transform=transform)
-    ready = {
-        name: Split(transformed(raw, split.x, device), split.y.to(device))
-        for name, split in splits.items()
-    }
+    ready = {}
+    for name, split in splits.items():
+        x = transformed(raw, split.x, device)
+        if len(x) != len(split):
+            raise ValueError(
+                f"transform made {len(x)} inputs of the {len(split)} samples of {name}"
+            )
+        ready[name] = Split(x, split.y.to(device))
     together = Split(
         torch.cat([ready["old"].x, ready["new"].x]), torch.cat([ready["old"].y, ready["new"].y])
     )
     classes = together.classes
+    if len(classes) < 2:
+        raise ValueError(f"old and new hold the class {classes[0]} alone: there is nothing to tell")
     strangers = sorted(set(ready["test"].classes) - set(classes))
     if strangers:
         raise ValueError(f"test holds labels {strangers[:5]} that neither old nor new has")

@@ -35,6 +35,8 @@ class Kept:
         self.folder = folder
         if folder is None:
             return
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"out must be a folder, {folder} is a file")
         for name, what in _OTHERS:
             if (folder / name).exists():
                 raise ValueError(f"out {folder} holds a {what}; give the diagnosis its own folder")

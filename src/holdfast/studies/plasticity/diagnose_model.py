@@ -65,7 +65,13 @@ def built(build: Builder, seed: int, task: Task) -> Learner:
         raise TypeError(f"build({seed}) must give an nn.Module, got {type(model).__name__}")
     if isinstance(model, Learner):
         return model
-    learner = Learner(model, Logits(feature_width(model, task)))
+    try:
+        width = feature_width(model, task)
+    except ValueError as error:
+        raise ValueError(
+            f"build({seed}) must give a model with logits (n, classes): {error}"
+        ) from error
+    learner = Learner(model, Logits(width))
     learner.heads.accommodate(0, task.classes)
     return learner
 
@@ -81,8 +87,9 @@ def check_builder(build: Builder, seeds: Sequence[int], stream: Stream) -> None:
         ValueError: the same seed gives other weights, another seed the same ones, or the same
             object comes twice.
     """
-    if not callable(build):
-        raise TypeError(f"build must be a function of a seed that gives a model, got {build!r}")
+    if not callable(build) or isinstance(build, nn.Module):
+        what = type(build).__name__ if isinstance(build, nn.Module) else repr(build)
+        raise TypeError(f"build must be a function of a seed that gives a model, got {what}")
     first, other = seeds[0], seeds[1] if len(seeds) > 1 else seeds[0] + 1
     models = [built(build, first, stream[-1])]
     check_fit(models[0], stream)

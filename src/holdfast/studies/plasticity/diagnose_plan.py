@@ -122,7 +122,10 @@ class Diagnosing:
         """The two phases of the dataset."""
         dataset: Dataset = make_part("dataset", self.dataset)
         sizes, noise = [self.old, 1.0], self.label_noise
-        grown = growing(dataset, sizes=sizes, label_noise=noise, seed=self.data_seed)
+        try:
+            grown = growing(dataset, sizes=sizes, label_noise=noise, seed=self.data_seed)
+        except ValueError as error:
+            raise ValueError(f"dataset cannot be parted by old={self.old}: {error}") from error
         old, whole = (training_split(grown, phase) for phase in (OLD, NEW))
         new = Split(whole.x[len(old) :], whole.y[len(old) :])
         return two_phases(old, new, dataset.test, device, dataset.normalize)

@@ -7,6 +7,7 @@ from holdfast.probes.diagnose import diagnose
 from holdfast.probes.norms import gradient_ratio
 from holdfast.probes.probe import LossKind
 from holdfast.probes.ranks import RankBoundWarning
+from holdfast.probes.shown import evenly_spaced
 from holdfast.probes.weights import weight_norms
 from holdfast.streams.batches import Batch
 from holdfast.streams.stream import Stream
@@ -21,8 +22,9 @@ def measured_at_start(
 ) -> dict[str, float]:
     """Numbers of a learner in evaluation mode; it is left as it is.
 
-    - ``gradient_ratio`` of as many new samples as old ones, 512 at most: the imbalance of Ash &
-      Adams (2020). About 1 for fresh weights. See `holdfast.probes.gradient_ratio`.
+    - ``gradient_ratio`` of as many new samples as old ones, 512 at most and evenly spaced: the
+      imbalance of Ash & Adams (2020). About 1 for fresh weights. See
+      `holdfast.probes.gradient_ratio`.
     - ``weight_norm``: of all parameters. See `holdfast.probes.weight_norms`.
     - ``dormant``, ``dead``, ``linearised``: shares of units, and ``effective_rank``, of the last
       layer with a nonlinearity, on the batch. See `holdfast.probes.diagnose`.
@@ -38,13 +40,10 @@ def measured_at_start(
     """
     train, count = training_split(stream, NEW), len(training_split(stream, OLD))
     shown = min(SHOWN, count, len(train) - count)
+    spread = [evenly_spaced(n, shown).to(train.x.device) for n in (count, len(train) - count)]
     old, new = (
-        Batch(
-            train.x[first : first + shown],
-            learner.columns(train.y[first : first + shown], NEW),
-            NEW,
-        )
-        for first in (0, count)
+        Batch(train.x[chosen], learner.columns(train.y[chosen], NEW), NEW)
+        for chosen in (spread[0], spread[1] + count)
     )
     found = {
         "gradient_ratio": gradient_ratio(learner, new, old, loss=loss),

@@ -1,6 +1,7 @@
 """A diagnosis in plain words and tables."""
 
 import math
+from collections.abc import Sequence
 from textwrap import fill
 
 import numpy as np
@@ -10,6 +11,9 @@ from holdfast.studies.plasticity.diagnose_arms import FRESH, WARM
 from holdfast.studies.plasticity.diagnosis_arms import ArmFound, Compared
 from holdfast.studies.plasticity.diagnosis_measures import Reach
 from holdfast.studies.text import table_text
+
+_WIDE = 100
+"""Columns of a terminal that tables keep to."""
 
 _FITTED = 0.99
 """Below this accuracy on the training data an arm is said not to have fitted them."""
@@ -77,9 +81,8 @@ def _gap_words(found: Compared) -> str:
         what = f"Warm start gains {points(gap, signed=False)} points of test accuracy ({basis})."
     else:
         # Of an interval that holds 0 the ends are what is not excluded.
-        what = (
-            f"No gap seen: {points(gap)} points of test accuracy by warm start ({basis}); "
-            f"a cost of up to {-100 * gap.low:.1f} points is not excluded."
+        what = f"No gap seen: {points(gap)} points of test accuracy by warm start ({basis})" + (
+            f"; a cost of up to {-100 * gap.low:.1f} points is not excluded." if gap.low else "."
         )
     if gap.high < 0:
         return what
@@ -132,8 +135,8 @@ def _reach_words(reach: Reach, tolerance: float) -> str:
     return f"comes {near} at {_share(reach.ratio)} of the cost of retraining"
 
 
-def _share(ratio: Interval) -> str:
-    ends = [f"{100 * end:.0f}" if math.isfinite(end) else "not reached" for end in ratio[1:]]
+def _share(ratio: Interval, missing: str = "not reached") -> str:
+    ends = [f"{100 * end:.0f}" if math.isfinite(end) else missing for end in ratio[1:]]
     between = "" if math.isnan(ratio.low) else f" [{ends[0]}, {ends[1]}]"
     return f"{100 * ratio.mean:.0f} %{between}"
 
@@ -165,10 +168,10 @@ def _arms_table(found: Compared) -> str:
         reach = found.reach(arm.label)
         ratio = "never" if math.isinf(reach.epochs) else "-"
         if math.isfinite(reach.epochs):
-            ratio = f"{_share(reach.ratio)}"
+            ratio = _share(reach.ratio, "never")
         rows.append(
             [
-                arm.label,
+                _short(arm.label),
                 _percent(float(arm.accuracy.mean())),
                 _percent(float(arm.train_accuracy.mean())),
                 "" if arm.label == FRESH else points(found.gap(arm.label)),
@@ -184,16 +187,28 @@ def _probes_table(found: Compared) -> str:
     names = list(dict.fromkeys(name for arm in found.arms for r in arm.runs for name in r.probes))
     if not names:
         return ""
-    rows = [["", *(arm.label for arm in found.arms)]]
-    for name in names:
-        cells = []
-        for arm in found.arms:
-            value = arm.probe(name)
-            half = (value.high - value.low) / 2
-            text = f"{value.mean:.3g}" if not math.isnan(value.mean) else "-"
-            cells.append(text if math.isnan(half) else f"{text} +- {half:.1g}")
-        rows.append([name.replace("_", " "), *cells])
-    return table_text(rows)
+    head = ["", *(name.replace("_", " ") for name in names)]
+    blocks = [[head]]
+    for arm in found.arms:
+        column = [_short(arm.label), *(_measured(arm.probe(name)) for name in names)]
+        if _width([*blocks[-1], column]) > _WIDE and len(blocks[-1]) > 1:
+            blocks.append([head])
+        blocks[-1].append(column)
+    return "\n".join(table_text([list(row) for row in zip(*b, strict=True)]) for b in blocks)
+
+
+def _measured(value: Interval) -> str:
+    half = (value.high - value.low) / 2
+    text = f"{value.mean:.3g}" if not math.isnan(value.mean) else "-"
+    return text if math.isnan(half) else f"{text} +- {half:.1g}"
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in columns) - 2
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 26 else f"{label[:23]}..."
 
 
 def _percent(value: float) -> str:
