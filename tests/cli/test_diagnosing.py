@@ -1,14 +1,14 @@
 """`holdfast diagnose`, as a person types it and as a program reads it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from holdfast.cli import main, shipped
+from holdfast.cli import shipped
 from holdfast.config import read_config
 from holdfast.studies.plasticity import Diagnosing
+from small_commands import Said
 
 CONFIG = """\
 name: my own
@@ -22,23 +22,12 @@ try:
 seeds: 2
 """
 
-Said = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Said:
-    """Calls the command beside a configuration: exit code, what it printed, and to stderr."""
+@pytest.fixture(autouse=True)
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working folder holds a configuration."""
     monkeypatch.chdir(tmp_path)
     Path("own.yaml").write_text(CONFIG)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(words)
-        return (code, *capsys.readouterr())
-
-    return call
 
 
 def test_a_diagnosis_is_made_shown_drawn_and_resumed(said: Said) -> None:

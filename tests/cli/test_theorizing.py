@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from holdfast.cli import main, shipped
+from holdfast.cli import shipped
 from holdfast.config import read_config
 from holdfast.studies.theory import Prediction, predict
+from small_commands import Said
 
 CONFIG = """\
 gamma0: [0.3, 1.0]
@@ -23,23 +23,12 @@ compare: {widths: [8, 16], seeds: 3, gamma0: [1.0]}
 phase: {similarity: [0.0, 1.0], gamma0: [0.5, 1.0]}
 """
 
-Said = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Said:
-    """Calls the command beside a configuration: exit code, what it printed, and to stderr."""
+@pytest.fixture(autouse=True)
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working folder holds a configuration."""
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(CONFIG)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(words)
-        return (code, *capsys.readouterr())
-
-    return call
 
 
 def test_a_prediction_tells_of_its_parts_and_is_shown_drawn_and_resumed(said: Said) -> None:

@@ -1,13 +1,12 @@
 """`holdfast tune-richness`, as a person types it and as a program reads it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import troubled_parts
-from holdfast.cli import main
+from small_commands import Said
 
 CONFIG = """
 stream: {name: split, dataset: {name: digits, per_class: 10}, tasks: 2, scenario: task_incremental}
@@ -19,23 +18,12 @@ richness: {readout_bias: false}
 WIDTHS = ("--width", "4", "--target-width", "8")
 SMALL = (*WIDTHS, "--gamma0", "0.1,.3,1", "--seeds=1", "--neighbours", "0", "--workers=1")
 
-Said = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Said:
-    """Calls the command beside a configuration: exit code, what it printed, and to stderr."""
+@pytest.fixture(autouse=True)
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working folder holds a configuration."""
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(CONFIG)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(words)
-        return (code, *capsys.readouterr())
-
-    return call
 
 
 def test_a_tuning_tells_of_its_runs_and_leaves_a_configuration(said: Said) -> None:
