@@ -1,22 +1,20 @@
 """Averaged gradient episodic memory: no step against the gradient of the memory."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from holdfast.methods.arguments import check_positive_integer
-from holdfast.methods.memory import Memory, Selection, check_selection, remember_task
-from holdfast.methods.method import Method
+from holdfast.methods.memory import Memory, Selection, remember_task
+from holdfast.methods.remembering import RememberingMethod
 from holdfast.nets.learner import Learner
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
-from holdfast.streams.stream import Stream
 
 
-class AGEM(Method):
+class AGEM(RememberingMethod):
     """A-GEM: project the gradient where it would, to first order, raise the loss on the memory.
 
     With g the gradient of the batch and r that of a batch drawn from the memory, over all
@@ -47,22 +45,10 @@ class AGEM(Method):
         selection: Selection = "reservoir",
         batch_size: int | None = None,
     ) -> None:
-        self._memory = Memory(memory, selection)
+        super().__init__(Memory(memory, selection))
         if batch_size is not None:
             check_positive_integer("batch_size", batch_size)
         self.memory, self.selection, self.batch_size = memory, selection, batch_size
-
-    def check(self, learner: Learner, stream: Stream) -> None:
-        """Refuse to balance the classes of regression targets."""
-        check_selection(self.selection, stream)
-
-    def forget(self) -> None:
-        """Drop the memory."""
-        self._memory.clear()
-
-    def remembered(self) -> Batch | None:
-        """The whole memory."""
-        return self._memory.whole()
 
     def after_backward(self, learner: Learner, batch: Batch, context: Context) -> None:
         """Project the gradients of the learner."""
@@ -79,14 +65,6 @@ class AGEM(Method):
     def end_task(self, learner: Learner, context: Context) -> None:
         """Offer the task's samples to the memory."""
         remember_task(self._memory, learner, context)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The memory."""
-        return {"memory": self._memory.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self._memory.load_state_dict(state["memory"])
 
 
 @torch.no_grad()

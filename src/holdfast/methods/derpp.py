@@ -1,7 +1,5 @@
 """Dark experience replay: rehearsal of samples together with the logits they once had."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -9,13 +7,13 @@ from torch.nn import functional
 
 from holdfast.methods.arguments import check_number, check_positive_integer
 from holdfast.methods.memory import Memory, rehearse
-from holdfast.methods.method import Method
+from holdfast.methods.remembering import RememberingMethod
 from holdfast.nets.learner import Learner
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
 
 
-class DERpp(Method):
+class DERpp(RememberingMethod):
     """DER++: match the logits samples had when they were met, and their labels.
 
     With two independent draws M, M' from the memory, f the logits now and z those stored,
@@ -51,21 +49,13 @@ class DERpp(Method):
         beta: float = 0.5,
         batch_size: int | None = None,
     ) -> None:
-        self._memory = Memory(memory)
+        super().__init__(Memory(memory))
         check_number("alpha", alpha)
         check_number("beta", beta)
         if batch_size is not None:
             check_positive_integer("batch_size", batch_size)
         self.memory, self.alpha, self.beta, self.batch_size = memory, alpha, beta, batch_size
         self._logits: Tensor | None = None
-
-    def forget(self) -> None:
-        """Drop the memory."""
-        self._memory.clear()
-
-    def remembered(self) -> Batch | None:
-        """The whole memory."""
-        return self._memory.whole()
 
     def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """The loss of batch and memory, and the logits of the batch."""
@@ -89,14 +79,6 @@ class DERpp(Method):
         """Offer the batch to the memory, with the logits it had before the step."""
         self._memory.add(batch, context.generator, logits=self._logits)
         self._logits = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """The memory."""
-        return {"memory": self._memory.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self._memory.load_state_dict(state["memory"])
 
 
 def logit_distance(

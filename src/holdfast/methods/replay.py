@@ -1,20 +1,17 @@
 """Rehearsal of samples kept from earlier tasks."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from holdfast.methods.arguments import check_number, check_positive_integer
-from holdfast.methods.memory import Memory, Selection, check_selection, rehearse, remember_task
-from holdfast.methods.method import Method
+from holdfast.methods.memory import Memory, Selection, rehearse, remember_task
+from holdfast.methods.remembering import RememberingMethod
 from holdfast.nets.learner import Learner
 from holdfast.streams.batches import Batch
 from holdfast.streams.context import Context
-from holdfast.streams.stream import Stream
 
 
-class Replay(Method):
+class Replay(RememberingMethod):
     """Experience replay: train on each batch together with samples kept from earlier tasks.
 
     From the second task on each batch B is joined by a batch M drawn from the memory, in one
@@ -48,25 +45,13 @@ class Replay(Method):
         batch_size: int | None = None,
         weight: float | None = None,
     ) -> None:
-        self._memory = Memory(memory, selection)
+        super().__init__(Memory(memory, selection))
         if batch_size is not None:
             check_positive_integer("batch_size", batch_size)
         if weight is not None:
             check_number("weight", weight)
         self.memory, self.selection = memory, selection
         self.batch_size, self.weight = batch_size, weight
-
-    def check(self, learner: Learner, stream: Stream) -> None:
-        """Refuse to balance the classes of regression targets."""
-        check_selection(self.selection, stream)
-
-    def forget(self) -> None:
-        """Drop the memory."""
-        self._memory.clear()
-
-    def remembered(self) -> Batch | None:
-        """The whole memory."""
-        return self._memory.whole()
 
     def loss(self, learner: Learner, batch: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """The loss on the batch and the samples drawn, and the logits of the batch."""
@@ -83,11 +68,3 @@ class Replay(Method):
     def end_task(self, learner: Learner, context: Context) -> None:
         """Offer the task's samples to the memory."""
         remember_task(self._memory, learner, context)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The memory."""
-        return {"memory": self._memory.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self._memory.load_state_dict(state["memory"])
