@@ -122,5 +122,5 @@ def test_refusals() -> None:
 
     learner = make_learner(stream)
     learner.heads = Other()
-    with pytest.raises(ValueError, match="got Other"):
+    with pytest.raises(ValueError, match=r"got Other; split a model into a backbone"):
         Rifle().check(learner, stream)

@@ -56,7 +56,8 @@ class Rifle(Method):
         if not isinstance(learner.heads, (GrowingHead, SharedHead, TaskHeads)):
             raise ValueError(
                 "Rifle draws rows of a GrowingHead, SharedHead or TaskHeads anew; got "
-                f"{type(learner.heads).__name__}"
+                f"{type(learner.heads).__name__}; split a model into a backbone and one of these "
+                "(holdfast.build_learner)"
             )
 
     def begin_task(self, learner: Learner, context: Context) -> None:

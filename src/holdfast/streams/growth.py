@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 
 import torch
 from jaxtyping import Int, Int64
@@ -59,7 +60,7 @@ def growing(
     """
     if not 0 <= uniform <= 1:
         raise ValueError(f"uniform must be a fraction in [0, 1], got {uniform}")
-    if stages < 1:
+    if not isinstance(stages, Integral) or stages < 1:
         raise ValueError(f"stages must be a positive integer, got {stages}")
     if dataset.is_regression and uniform < 1:
         raise ValueError(f"uniform must be 1 for regression targets, got {uniform}")
