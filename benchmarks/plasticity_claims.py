@@ -45,6 +45,7 @@ re-implementations), without augmentation."""
 BOTH = ("momentum", "Adam")
 """Optimizers whose gaps are compared."""
 
+ARMS = ("warm", "fresh")
 NORMED = "layer norm + weight decay"
 Studies = Mapping[str, Findings]
 
@@ -304,6 +305,27 @@ def trainable(studies: Studies) -> list[Verdict]:
     return rows
 
 
+def mitigated(studies: Studies) -> list[Verdict]:
+    """Mitigations raise what ten noisy stages end at; how they stand to fresh weights."""
+    findings = studies.get("mitigations")
+    if findings is None:
+        return []
+    last = analysis_of(findings).last
+    arms = {_name(one): one.arms for one in analysis_of(findings).conditions(findings)}
+    plain, rows = arms.get("plain", {}), []
+    for name, there in arms.items():
+        if name == "plain" or "warm" not in there or not {"fresh", "warm"} <= set(plain):
+            continue
+        above, left = (generalisation_gap(there["warm"], plain[arm], last) for arm in ARMS)
+        own = generalisation_gap(there["warm"], there.get("fresh", ()), last)
+        rows.append(
+            Verdict("14. a mitigation lies above plain carrying on", name, "difference in points; "
+                    f"to plain fresh weights {points(left.value)}; to fresh weights mended alike "
+                    f"{points(own.value)}", points(above.value), above.value.low > 0)
+        )  # fmt: skip
+    return rows
+
+
 def fitted(studies: Studies) -> list[Verdict]:
     """All arms learn their training samples, so that gaps are of generalisation."""
     rows = []
@@ -327,7 +349,7 @@ def fitted(studies: Studies) -> list[Verdict]:
 
 
 CLAIMS: tuple[Callable[[Studies], list[Verdict]], ...] = (
-    control, noise, everywhere, grows, resets, rate, images, trainable, fitted,
+    control, noise, everywhere, grows, resets, rate, images, trainable, fitted, mitigated,
 )  # fmt: skip
 
 

@@ -186,3 +186,18 @@ def test_nets_that_have_not_learned_their_samples_are_named(study) -> None:
 def test_nothing_is_said_without_studies() -> None:
     assert verdicts({}) == []
     assert all(claim({}) == [] for claim in CLAIMS)
+
+
+def test_mitigations_are_compared_with_plain_carrying_on(study) -> None:
+    arms = {
+        "plain": {"fresh": runs([0.8] * 3), "warm": runs(spread(0.77))},
+        "reset": {"fresh": runs([0.8] * 3), "warm": runs([0.79] * 3)},
+        "norm": {"fresh": runs([0.85] * 3), "warm": runs([0.7] * 3)},
+    }
+    found = verdicts({"mitigations": study(arms)})
+    reset, norm = one(found, "14.", "reset"), one(found, "14.", "norm")
+    assert (reset.shown, norm.shown) == (True, False)
+    assert reset.value.startswith("+2.00")
+    assert "to plain fresh weights -10.00" in norm.measured
+    assert "mended alike -15.00" in norm.measured
+    assert not [v for v in found if v.of == "plain" and v.claim.startswith("14.")]
