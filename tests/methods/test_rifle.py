@@ -116,6 +116,15 @@ def test_refusals() -> None:
     stream = make_stream("domain_incremental")
     with pytest.raises(ValueError, match="times must be below the number of epochs of a task, 2"):
         run(Rifle(times=2, first=True), "domain_incremental", epochs=2)
+    # Before the first task too, which it leaves alone.
+    events: list[dict[str, Any]] = []
+    with pytest.raises(ValueError, match="times must be below the number of epochs of a task, 2"):
+        holdfast.run(
+            stream, make_learner(stream), Rifle(times=2), holdfast.Training(epochs=2),
+            listener=events.append,
+        )  # fmt: skip
+    assert not events
+    Rifle(times=2).check_epochs([2, 3])
 
     class Other(nets.Head):
         pass

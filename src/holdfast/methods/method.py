@@ -32,6 +32,9 @@ class Method:
     def check(self, learner: Learner, stream: Stream) -> None:
         """Refuse, before any work, a learner or stream the method cannot serve (`ValueError`)."""
 
+    def check_epochs(self, epochs: Sequence[int]) -> None:
+        """Refuse, before any work, numbers of epochs of the tasks that do not do (`ValueError`)."""
+
     def rehearses(self, index: int) -> Sequence[int]:
         """Positions of the tasks whose training samples the phase of task `index` runs over."""
         return (index,)

@@ -1,7 +1,7 @@
 """RIFLE: the head is drawn anew now and then while a task is trained."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -60,13 +60,19 @@ class Rifle(Method):
                 "(holdfast.build_learner)"
             )
 
-    def begin_task(self, learner: Learner, context: Context) -> None:
-        """Refuse a task with fewer epochs than periods, before its first step."""
-        if self._draws(context) and context.epochs <= self.times:
+    def check_epochs(self, epochs: Sequence[int]) -> None:
+        """Refuse tasks with fewer epochs than periods."""
+        drawn_in = epochs if self.first else epochs[1:]
+        if drawn_in and min(drawn_in) <= self.times:
             raise ValueError(
-                f"times must be below the number of epochs of a task, {context.epochs}, so that "
+                f"times must be below the number of epochs of a task, {min(drawn_in)}, so that "
                 f"each head is trained for one or more; got {self.times}"
             )
+
+    def begin_task(self, learner: Learner, context: Context) -> None:
+        """As `check_epochs`, of a loop that has not asked it."""
+        if self._draws(context):
+            self.check_epochs([context.epochs] * (context.index + 1))
 
     def after_epoch(self, learner: Learner, context: Context, epoch: int) -> bool:
         """Draw the rows anew at the end of a period; the optimizer stays."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from holdfast.config import Config, Parts, build, override, resolve
 from holdfast.records.record import Record
 from holdfast.studies.axes import VARIANTS, Axis, Choice, Field
+from holdfast.training.checks import check_epochs
 from holdfast.training.loop import Loop
 from holdfast.training.run import fingerprint
 
@@ -111,6 +112,7 @@ def check_runs(runs: Sequence[PlannedRun]) -> None:
         beside = held[1] if held is not None and held[0] == alike[label] else None
         try:
             parts = build(run.config, beside)
+            check_epochs(parts.method, parts.stream, parts.training)
             record = Record.empty([t.name for t in parts.stream], parts.stream.scenario, run.seed)
             Loop(
                 parts.stream, parts.learner, parts.method, parts.start, parts.training,

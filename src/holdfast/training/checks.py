@@ -98,6 +98,15 @@ def check_batches(learner: Learner, stream: Stream, method: Method, batch_size: 
             )
 
 
+def check_epochs(method: Method, stream: Stream, training: Training) -> None:
+    """Refuse numbers of epochs that do not do for a method.
+
+    Raises:
+        ValueError: see the method.
+    """
+    method.check_epochs([training.epochs_of(i, len(stream)) for i in range(len(stream))])
+
+
 def _check_targets(learner: Learner, stream: Stream) -> None:
     heads, outputs = learner.heads, stream[0].test.y.shape[1]
     if isinstance(heads, (GrowingHead, TaskHeads)):

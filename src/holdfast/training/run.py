@@ -24,7 +24,7 @@ from holdfast.seeds import seeded
 from holdfast.starts.start import Start
 from holdfast.streams.stream import Stream, Task
 from holdfast.training.checkpoint import FILE, Tree, load_checkpoint
-from holdfast.training.checks import check_batches, check_fit, check_kinds
+from holdfast.training.checks import check_batches, check_epochs, check_fit, check_kinds
 from holdfast.training.loop import Listener, Loop
 from holdfast.training.options import Training
 
@@ -84,6 +84,7 @@ def run(
         learner = build_learner(learner, stream, heads, seed)
     check_fit(learner, stream)
     check_batches(learner, stream, method, training.batch_size)
+    check_epochs(method, stream, training)
     if config is None:
         config = _describe(stream, learner, method, training, start, probes, seed)
         if out is not None:

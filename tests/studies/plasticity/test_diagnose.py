@@ -18,6 +18,7 @@ import holdfast
 from holdfast import methods
 from holdfast.data.split import Split
 from holdfast.methods.method import Method
+from holdfast.nets.heads import SharedHead
 from holdfast.nets.learner import Learner
 from holdfast.seeds import generator
 from holdfast.streams.batches import Batch
@@ -38,6 +39,11 @@ TRAINING = Training(epochs=4, batch_size=8, optimizer="adam", lr=0.01)
 def build(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def with_head(seed: int) -> Learner:
+    torch.manual_seed(seed)
+    return Learner(nn.Linear(3, 8), SharedHead(8, [0, 1, 2]))
 
 
 def cloud(rows: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -264,6 +270,10 @@ def test_an_arm_that_diverges_is_told_of() -> None:
         ({"try_": [{"training": {"batch_size": 4}}]}, "unequal budgets"),
         ({"try_": [{"training": {"lr": -1.0}}]}, "training.lr must be a positive number"),
         ({"try_": [methods.Joint()]}, r"joint trains on phases \[0, 1\].*must be equal"),
+        (
+            {"build": with_head, "try_": [methods.Rifle(times=4)]},
+            r"rifle\(times=4\): times must be below the number of epochs of a task, 4",
+        ),
         ({"try_": ["fresh", "fresh"]}, "try names 'fresh' twice"),
         ({"try_": [{"net": {"norm": "layer"}}]}, "net must be a mapping of options to change"),
     ],

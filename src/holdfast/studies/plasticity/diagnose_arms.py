@@ -17,6 +17,7 @@ from holdfast.starts.start import Start
 from holdfast.streams.stream import Stream
 from holdfast.studies.plasticity.diagnose_data import NEW
 from holdfast.studies.plasticity.diagnose_model import Builder
+from holdfast.training.checks import check_epochs
 from holdfast.training.options import Training
 
 Kind = Literal["fresh", "warm", "tried", "reference"]
@@ -146,6 +147,7 @@ def check_arms(found: Sequence[Arm], learners: Mapping[str, Learner], stream: St
         try:
             start.check(learners[arm.label], stream)
             method.check(learners[arm.label], stream)
+            check_epochs(method, stream, arm.training)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{arm.label}: {error}") from error
         rehearsed = list(method.rehearses(NEW))
