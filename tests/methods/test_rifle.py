@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from tiny_loop import TinyLoop, make_learner, make_stream, tensors
