@@ -1,11 +1,12 @@
 """The axes of a study: what is varied, over which values, under which labels."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.config import Config
+from holdfast.signatures import nearest
 
 VARIANTS = "variant"
 """Name of the axis of linked settings."""
@@ -108,6 +109,25 @@ def _variant_axis(variants: Mapping[str, Any]) -> Axis:
             )
         choices.append(Choice(str(name), dict(settings), str(name)))
     return Axis(VARIANTS, tuple(choices))
+
+
+def check_varied(argument: str, name: str, axes: Iterable[str]) -> None:
+    """Refuse an analysis along an axis that its study does not have.
+
+    Args:
+        argument: of the analysis.
+        name: of the axis that it names.
+        axes: names of those of the study.
+
+    Raises:
+        ValueError: naming what there is.
+    """
+    there = list(axes)
+    if name not in there:
+        raise ValueError(
+            f"analysis.{argument} names {name!r}, which the study does not vary"
+            f"{nearest(name, there)}; it varies {', '.join(there) or 'nothing'}"
+        )
 
 
 def label(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from holdfast.records.intervals import Interval
 from holdfast.records.speed import SpeedUp
 from holdfast.signatures import nearest
-from holdfast.studies.axes import Axis
+from holdfast.studies.axes import Axis, check_varied
 from holdfast.studies.findings import LEVEL, RESAMPLES, Findings
 from holdfast.studies.good_start.conditions import Condition, conditions_of
 from holdfast.studies.good_start.courses import StartCourse, start_courses
@@ -60,11 +60,7 @@ class StartAnalysis:
             ValueError: naming what there is.
         """
         labels = {axis.name: [str(choice.value) for choice in axis.choices] for axis in axes}
-        if self.start not in labels:
-            raise ValueError(
-                f"analysis.start names {self.start!r}, which the study does not vary"
-                f"{nearest(self.start, labels)}; it varies {', '.join(labels) or 'nothing'}"
-            )
+        check_varied("start", self.start, labels)
         if self.baseline not in labels[self.start]:
             raise ValueError(
                 f"analysis.baseline names {self.baseline!r}, which is no value of {self.start}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from holdfast.records.intervals import Interval
 from holdfast.signatures import nearest
-from holdfast.studies.axes import Axis, Field
+from holdfast.studies.axes import Axis, Field, check_varied
 from holdfast.studies.findings import LEVEL, Findings
 from holdfast.studies.good_start.conditions import Condition, conditions_of
 from holdfast.studies.order_robustness.finals import finals_of
@@ -52,11 +52,7 @@ class OrderAnalysis:
             ValueError: no such axis, or one order alone.
         """
         named = {axis.name: len(axis.choices) for axis in axes}
-        if self.order not in named:
-            raise ValueError(
-                f"analysis.order names {self.order!r}, which the study does not vary"
-                f"{nearest(self.order, named)}; it varies {', '.join(named) or 'nothing'}"
-            )
+        check_varied("order", self.order, named)
         if named[self.order] < 2:
             raise ValueError(f"{self.order} must have two values or more to compare, it has one")
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from holdfast.records.intervals import Interval
 from holdfast.signatures import nearest
-from holdfast.studies.axes import VARIANTS, Axis
+from holdfast.studies.axes import VARIANTS, Axis, check_varied
 from holdfast.studies.findings import Findings
 from holdfast.studies.good_start.conditions import Condition, conditions_of
 from holdfast.studies.plasticity.gap import LAST
@@ -69,11 +69,7 @@ class PlasticityAnalysis:
             ValueError: naming what there is.
         """
         labels = {axis.name: [str(choice.value) for choice in axis.choices] for axis in axes}
-        if self.arm not in labels:
-            raise ValueError(
-                f"analysis.arm names {self.arm!r}, which the study does not vary"
-                f"{nearest(self.arm, labels)}; it varies {', '.join(labels) or 'nothing'}"
-            )
+        check_varied("arm", self.arm, labels)
         there = labels[self.arm]
         for reference in self.references:
             if reference not in there:

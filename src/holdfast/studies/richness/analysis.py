@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from holdfast.signatures import nearest
-from holdfast.studies.axes import Axis
+from holdfast.studies.axes import Axis, check_varied
 from holdfast.studies.findings import LEVEL, RESAMPLES, Findings
 from holdfast.studies.richness.agreements import agreement
 from holdfast.studies.richness.collapse import Exponents, collapse_quality, fit_exponents
@@ -71,11 +71,7 @@ class GammaAnalysis:
         parting = self.parting(list(named), numeric)
         for what, names in (("x", [self.x]), ("by", parting), ("rescale", self.rescale or {})):
             for name in names:
-                if name not in named:
-                    raise ValueError(
-                        f"analysis.{what} names {name!r}, which the study does not vary"
-                        f"{nearest(name, named)}; it varies {', '.join(named) or 'nothing'}"
-                    )
+                check_varied(what, name, named)
         if self.x in parting:
             raise ValueError(f"analysis.by names {self.x}, which is the axis along the curves")
         if not all(_positive(value) for value in named[self.x]):
