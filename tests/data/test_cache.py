@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from damage import cut, flip, garbage
 
-from holdfast.data import Normalize, cache
+from holdfast.data import Normalize, cache, tensor_file
 from holdfast.data.parts import Parts
 
 
@@ -54,25 +55,10 @@ def test_what_is_read_may_be_written_to_without_harm():
     assert same(cache.remembered("name", "key", never), parts())
 
 
-def cut(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - 100)
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1000] ^= 1
-    path.write_bytes(content)
-
-
 def foreign(path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"weight": torch.zeros(3)}, path)
-
-
-def garbage(path: Path) -> None:
-    path.write_bytes(b"no tensors here")
 
 
 @pytest.mark.parametrize("harm", [cut, flip, foreign, garbage], ids=lambda f: f.__name__)
@@ -88,7 +74,7 @@ def test_a_full_disk_costs_nothing_but_the_cache(cache_folder, caplog, monkeypat
     def full(*_args: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache, "save_file", full)
+    monkeypatch.setattr(tensor_file, "save_file", full)
     assert same(cache.remembered("name", "key", parts), parts())
     assert "No space left on device" in caplog.text
     assert "set HOLDFAST_CACHE to another folder" in caplog.text

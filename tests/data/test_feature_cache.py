@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from damage import cut, flip, garbage
 from safetensors.torch import save_file
 from torch import Tensor
 
-from holdfast.data import feature_cache
+from holdfast.data import feature_cache, tensor_file
 from holdfast.data.feature_cache import CHUNK, remembered
 
 N = 2 * CHUNK + 7
@@ -51,23 +52,8 @@ def test_what_breaks_off_loses_the_chunk_it_was_at() -> None:
     assert rest.calls == [2 * CHUNK]
 
 
-def cut(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - 100)
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1000] ^= 1
-    path.write_bytes(content)
-
-
 def foreign(path: Path) -> None:
     save_file({"features": torch.zeros(CHUNK, 3)}, path)
-
-
-def garbage(path: Path) -> None:
-    path.write_bytes(b"no tensors here")
 
 
 def other_rows(path: Path) -> None:
@@ -99,7 +85,7 @@ def test_a_full_disk_costs_nothing_but_the_cache(
     def full(*_args: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(feature_cache, "save_file", full)
+    monkeypatch.setattr(tensor_file, "save_file", full)
     assert torch.equal(remembered("key", N, features), features(0, N))
     assert caplog.text.count("No space left on device") == 1
     assert "set HOLDFAST_CACHE to another folder" in caplog.text

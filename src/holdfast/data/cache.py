@@ -7,22 +7,19 @@ Where the cache cannot be written (a full or read-only disk) the data are return
 and the log says so.
 """
 
-import json
 import logging
 import os
 import zlib
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from uuid import uuid4
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from holdfast.data.normalize import Normalize
 from holdfast.data.parts import SPLITS, Parts
+from holdfast.data.tensor_file import read_tensors, write_tensors
 
 _FORMAT = "1"
 """To be raised whenever decoding changes what it gives."""
@@ -67,9 +64,7 @@ def remembered(name: str, key: str, build: Callable[[], Parts]) -> Parts:
 
 def _load(path: Path) -> Parts | None:
     try:
-        with safe_open(path, framework="pt") as opened:
-            header = json.loads((opened.metadata() or {})["holdfast"])
-            tensors = {k: opened.get_tensor(k) for k in opened.keys()}  # noqa: SIM118 (no dict)
+        tensors, header = read_tensors(path)
         for name, checksum in header["checksums"].items():
             if _checksum(tensors[name]) != checksum:
                 raise ValueError(f"the checksum of {name} is wrong")
@@ -100,14 +95,9 @@ def _save(path: Path, parts: Parts) -> None:
         "normalize": moments and {"mean": moments.mean, "std": moments.std},
         "checksums": {name: _checksum(tensor) for name, tensor in tensors.items()},
     }
-    aside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, aside, metadata={"holdfast": json.dumps(header)})
-        aside.replace(path)
+        write_tensors(path, tensors, header)
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
         _log.warning(
             "the decoded data could not be kept in %s and will be decoded again next time: %s; "
             "free some space or set HOLDFAST_CACHE to another folder",

@@ -7,22 +7,19 @@ encode the same take over each other's chunks. Where nothing can be written the 
 returned all the same, and the log says so.
 """
 
-import json
 import logging
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from holdfast.data import cache
+from holdfast.data.tensor_file import read_tensors, write_tensors
 
 CHUNK = 1024
 """Samples of a file."""
@@ -77,9 +74,8 @@ def remembered(
 
 def _load(path: Path, whose: str) -> Tensor | None:
     try:
-        with safe_open(path, framework="pt") as opened:
-            header = json.loads((opened.metadata() or {})["holdfast"])
-            features: Tensor = opened.get_tensor("features")
+        tensors, header = read_tensors(path)
+        features = tensors["features"]
         if header["whose"] != whose:
             raise ValueError(f"they are those of {header['whose']}")
         if _checksum(features) != header["checksum"]:
@@ -95,15 +91,10 @@ def _load(path: Path, whose: str) -> Tensor | None:
 def _save(path: Path, features: Tensor, whose: str, about: str) -> bool:
     """Whether they could be kept."""
     header = {"about": about, "whose": whose, "checksum": _checksum(features)}
-    aside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"features": features}, aside, metadata={"holdfast": json.dumps(header)})
-        aside.replace(path)
+        write_tensors(path, {"features": features}, header)
         return True
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
         _log.warning(
             "features could not be kept in %s and will be made again next time: %s; free some "
             "space or set HOLDFAST_CACHE to another folder",
