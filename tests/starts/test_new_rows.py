@@ -63,31 +63,21 @@ def left_out(h: Tensor, labels: Tensor) -> Tensor:
 
 
 def test_random_rows_are_those_of_a_linear_layer() -> None:
-    rows = new_rows(
-        None,
-        torch.zeros(0, 401),
-        [],
-        range(100),
-        start="random",
-        generator=torch.Generator().manual_seed(0),
-    ).new
+    first = (None, torch.zeros(0, 401), [], range(100))
+
+    def drawn() -> Tensor:
+        return new_rows(*first, start="random", generator=torch.Generator().manual_seed(0)).new
+
+    rows = drawn()
     layer = nn.Linear(400, 100)
-    for drawn, usual in (
+    for own, usual in (
         (rows[:, :-1], layer.weight.detach()),
         (rows[:, -1], layer.bias.detach()),
     ):
-        assert drawn.abs().max() <= 1 / 20
-        assert float(drawn.abs().max()) > 0.95 / 20
-        assert float(drawn.std()) == pytest.approx(float(usual.std()), rel=0.2)
-    again = new_rows(
-        None,
-        torch.zeros(0, 401),
-        [],
-        range(100),
-        start="random",
-        generator=torch.Generator().manual_seed(0),
-    ).new
-    assert torch.equal(rows, again)
+        assert own.abs().max() <= 1 / 20
+        assert float(own.abs().max()) > 0.95 / 20
+        assert float(own.std()) == pytest.approx(float(usual.std()), rel=0.2)
+    assert torch.equal(rows, drawn())
     assert not new_rows(None, rows, range(100), [100], start="random", bias=False).new[:, -1].any()
 
 
