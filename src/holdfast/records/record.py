@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -48,7 +50,8 @@ class Record:
         initial_accuracy: on each task before any training.
         initial_loss: likewise.
         curve: one entry a training epoch: ``task``, ``epoch`` (within the task), ``step`` (updates
-            made in the whole run), training ``loss`` and ``accuracy``, ``lr``.
+            made in the whole run), training ``loss`` and ``accuracy``, ``lr``. In the order made,
+            as the lists that follow.
         evaluations: one entry an evaluation within a task: ``task`` (in training), ``step``,
             ``accuracy`` and ``loss`` of all tasks: lists of one number a task of the stream, None
             where it could not be predicted. That of ``training.evaluate_start``, after the start
@@ -153,14 +156,15 @@ class Record:
         """
         if not 0 <= task < len(self.tasks):
             raise ValueError(f"task must be in 0..{len(self.tasks) - 1}, got {task}")
-        found = [e for e in self.evaluations if e["task"] == task]
+        found = _of_task(self.evaluations, task)
         steps = np.array([e["step"] for e in found], dtype=np.int64) - self._start(task)
         values = np.array([e[of] for e in found], dtype=np.float64)
         return steps, values.reshape(len(found), len(self.tasks))
 
     def _start(self, task: int) -> int:
         """Updates made before task `task`."""
-        return max((c["step"] for c in self.curve if c["task"] < task), default=0)
+        earlier = bisect_left(self.curve, task, key=itemgetter("task"))
+        return int(self.curve[earlier - 1]["step"]) if earlier else 0
 
     def onset(self, task: int, part: Part = "all") -> Onset:
         """Loss and accuracy on a part of the tasks while one is trained, its end included.
@@ -188,8 +192,8 @@ class Record:
     ) -> tuple[Int[np.ndarray, " evaluations"], Float[np.ndarray, "evaluations tasks"]]:
         """The trace of a task and its end, NaN of one that has not ended."""
         steps, values = self.trace(task, of)
-        made = [c["step"] - self._start(task) for c in self.curve if c["task"] == task]
-        last = max([0, *made, *steps[-1:].tolist()])
+        made, start = _of_task(self.curve, task), self._start(task)
+        last = max([0, *(c["step"] - start for c in made[-1:]), *steps[-1:].tolist()])
         ends: Float[np.ndarray, "tasks tasks"] = getattr(self, of)
         return np.append(steps, last), np.concatenate([values, ends[task : task + 1]])
 
@@ -260,9 +264,10 @@ class Record:
             parts.append("diverged: " + ", ".join(f"{k} {v}" for k, v in self.diverged.items()))
         return "\n".join(parts)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, as strict JSON holds it (NaN as None)."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+    def to_dict(self, without: Sequence[str] = ()) -> dict[str, Any]:
+        """Everything but fields `without`, as strict JSON holds it (NaN as None)."""
+        names = [name for name in self.__dataclass_fields__ if name not in without]
+        fields = {name: getattr(self, name) for name in names}
         return {"format": _FORMAT, "version": _VERSION, **plain(fields, "record")}
 
     @classmethod
@@ -346,3 +351,9 @@ class Record:
     def __repr__(self) -> str:
         done = f"{self.finished} of {len(self.tasks)} tasks"
         return f"Record({self.scenario}, {done}, seed {self.seed}, {self.status})"
+
+
+def _of_task(entries: Sequence[dict[str, Any]], task: int) -> Sequence[dict[str, Any]]:
+    """Entries of a task among all, which lie in the order of tasks."""
+    of = itemgetter("task")
+    return entries[bisect_left(entries, task, key=of) : bisect_right(entries, task, key=of)]

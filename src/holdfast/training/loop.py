@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from holdfast.methods.method import Method
 from holdfast.nets.learner import Learner
 from holdfast.probes.probe import Probe
+from holdfast.records.packed import packed, unpacked
 from holdfast.records.record import Record
 from holdfast.richness.rates import check_rates
 from holdfast.seeds import derive, generator
@@ -351,7 +352,7 @@ class Loop:
             "probes": self.probing.state_dict(),
             "draws": self.draws.get_state(),
             "random": random_state(self.device),
-            "record": self.record.to_dict(),
+            "record": packed(self.record),
             "events": self.announce.sync(),
             "optimizer": self.optimizing.state_dict(self.open),
         }
@@ -371,7 +372,7 @@ class Loop:
         self.learner.to(self.device)
         self.start.load_state_dict(state["start"])
         self.probing.load_state_dict(state["probes"])
-        self.record = Record.from_dict(state["record"])
+        self.record = unpacked(state["record"])
         self.announce.back_to(state["events"])
         self.optimizing.load_state_dict(state.get("optimizer", {}), self.learner, self.open)
         if self.open:
