@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 from study_cases import BASE, study
 
-from holdfast.config import resolve
+from holdfast.config import resolve, run_config
 from holdfast.studies.axes import read_axes
 from holdfast.studies.plan import check_runs, plan_cells, plan_runs
 from holdfast.training.run import fingerprint
@@ -100,3 +101,22 @@ def test_parts_that_do_not_fit_are_named(key: str, values: list, message: str) -
     runs = plan_runs(plan_cells(base, read_axes({key: values}, {})), seeds=[0, 1])
     with pytest.raises(ValueError, match=message):
         check_runs(runs)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"method": "joint"},
+        {"training": {"epochs": 3, "pretraining_epochs": 2, "batch_size": 7}},
+    ],
+)
+def test_budgets_are_what_is_spent(settings: dict, tmp_path) -> None:
+    runs = plan_runs(plan_cells({**BASE, **settings}, ()), seeds=[0])
+    (budget,) = check_runs(runs).values()
+    record = run_config(runs[0].config, out=tmp_path)
+    ends = [
+        max(e["step"] for e in record.curve if e["task"] == i) for i in range(len(record.tasks))
+    ]
+    assert np.diff([0, *ends]).tolist() == list(budget.updates)
+    assert list(budget.samples) == record.samples

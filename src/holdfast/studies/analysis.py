@@ -9,15 +9,18 @@ from holdfast.config import Config, make_part
 from holdfast.records.strict_json import plain
 from holdfast.studies.axes import Axis
 from holdfast.studies.findings import Findings
+from holdfast.studies.plan import Budget, Cell
 
 
 @runtime_checkable
 class Analysis(Protocol):
     """Turns what a study found into what it says.
 
-    A class with options like any other part of a configuration. Two hooks may be added:
-    ``check(axes)`` raises `ValueError` before the first run where the study has not the axes it
-    needs, and ``figures(findings)`` returns matplotlib figures by the name of their files.
+    A class with options like any other part of a configuration. Three hooks may be added:
+    ``check(axes)`` raises `ValueError` where the study has not the axes it needs, and
+    ``check_budgets(planned)`` where the cells that have runs to come, each with its `Budget`, spend
+    what cannot be compared, both before the first run; ``figures(findings)`` returns matplotlib
+    figures by the name of their files.
     """
 
     def __call__(self, findings: Findings) -> Mapping[str, Any]:
@@ -41,6 +44,17 @@ def make_analysis(part: str | Config, axes: Sequence[Axis]) -> Analysis:
     if check is not None:
         check(axes)
     return analysis
+
+
+def check_budgets(analysis: Analysis | None, planned: Sequence[tuple[Cell, Budget]]) -> None:
+    """Ask an analysis whether cells can be compared, before any of their runs.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    check = getattr(analysis, "check_budgets", None)
+    if check is not None:
+        check(planned)
 
 
 def analysed(analysis: Analysis, findings: Findings) -> Findings:

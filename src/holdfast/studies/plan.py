@@ -94,10 +94,26 @@ def plan_runs(cells: Iterable[Cell], seeds: Sequence[int]) -> tuple[PlannedRun, 
     return tuple(PlannedRun(cell, seed, c, fingerprint(c)) for cell, seed, c in configs)
 
 
-def check_runs(runs: Sequence[PlannedRun]) -> None:
+@dataclass(frozen=True)
+class Budget:
+    """What a run will spend on each task.
+
+    Args:
+        updates: that will be made on it.
+        samples: that it will be tested on.
+    """
+
+    updates: tuple[int, ...]
+    samples: tuple[int, ...]
+
+
+def check_runs(runs: Sequence[PlannedRun]) -> dict[str, Budget]:
     """Build the parts of one run of each cell and put them together, as far as that goes untrained.
 
     Stream and net are built once for all cells that share them.
+
+    Returns:
+        What the runs of each of these cells will spend, by the cell's label.
 
     Raises:
         ValueError: parts that cannot be made or do not fit, naming the cell.
@@ -107,6 +123,7 @@ def check_runs(runs: Sequence[PlannedRun]) -> None:
         label: fingerprint({k: run.config[k] for k in _TRAINED}) for label, run in first.items()
     }
     held: tuple[str, Parts] | None = None
+    budgets = {}
     for label in sorted(first, key=lambda label: alike[label]):
         run = first[label]
         beside = held[1] if held is not None and held[0] == alike[label] else None
@@ -114,13 +131,25 @@ def check_runs(runs: Sequence[PlannedRun]) -> None:
             parts = build(run.config, beside)
             check_epochs(parts.method, parts.stream, parts.training)
             record = Record.empty([t.name for t in parts.stream], parts.stream.scenario, run.seed)
-            Loop(
+            loop = Loop(
                 parts.stream, parts.learner, parts.method, parts.start, parts.training,
                 parts.probes, run.seed, record, None, run.identity, None,
             )  # fmt: skip
         except (ValueError, TypeError) as error:
             raise ValueError(f"cell {label!r}: {error}") from error
+        budgets[label] = Budget(
+            tuple(_updates(parts, task) for task in range(len(parts.stream))),
+            tuple(len(split) for split in loop.evaluator.splits),
+        )
         held = (alike[label], parts)
+    return budgets
+
+
+def _updates(parts: Parts, task: int) -> int:
+    """Updates that will be made on a task."""
+    there = sum(len(parts.stream[i].train) for i in parts.method.rehearses(task))
+    training = parts.training
+    return -(-there // training.batch_size) * training.epochs_of(task, len(parts.stream))
 
 
 def _cell_label(axes: Sequence[Axis], choices: Sequence[Choice]) -> str:

@@ -10,7 +10,7 @@ import yaml
 from holdfast.config import Config, read_config
 from holdfast.records.files import write_atomic
 from holdfast.signatures import check_keys
-from holdfast.studies.analysis import Analysis, analysed, make_analysis
+from holdfast.studies.analysis import Analysis, analysed, check_budgets, make_analysis
 from holdfast.studies.asked import check_metrics, check_probed
 from holdfast.studies.axes import Axis, read_axes
 from holdfast.studies.engine import carry_out, known_rows
@@ -159,7 +159,8 @@ class Study:
             executor = Serial() if self.workers == 1 else ProcessPool(self.workers)
         runs = plan_runs(cells, seeds)
         rows = known_rows(runs, folder)
-        check_runs([run for run, known in zip(runs, rows, strict=True) if known is None])
+        budgets = check_runs([run for run, known in zip(runs, rows, strict=True) if known is None])
+        check_budgets(self.analyst(), [(c, budgets[c.label]) for c in cells if c.label in budgets])
         text = yaml.safe_dump(self.to_config(), sort_keys=False)
         write_atomic(folder / "study.yaml", text)
         try:

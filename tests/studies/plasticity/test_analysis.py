@@ -161,6 +161,45 @@ def test_refuses_studies_without_arms_or_reference() -> None:
         PlasticityAnalysis(reference=["fresh", "cold"]).check(axes)
 
 
+def planned(variants: dict[str, Any], grid: dict[str, Any] | None = None) -> Study:
+    base = {
+        "stream": {"name": "growing", "dataset": {"name": "digits", "per_class": 8},
+                   "validation": 0.5},
+        "net": {"name": "mlp", "hidden": [4]},
+        "training": {"epochs": 2, "batch_size": 8, "device": "cpu", "evaluate_on": "validation"},
+    }  # fmt: skip
+    config = {"name": "p", "base": base, "grid": grid or {}, "variants": variants}
+    return Study.from_config({**config, "seeds": 1, "analysis": "plasticity"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training.epochs": 3}, "'long' makes 15 updates in its last phase, 'fresh' 10"),
+        ({"training.batch_size": 4}, "'long' makes 20 updates"),
+        ({"stream.validation": 0.4}, "'long' makes 14 updates"),
+        (
+            {"stream.validation": 0.4, "training.batch_size": 10},
+            "'long' is tested on 30 samples, 'fresh' 40; give both the same evaluation split",
+        ),
+        ({"method": {"name": "joint"}}, "'long' makes 16 updates"),
+    ],
+)
+def test_unequal_budgets_are_refused_before_any_run(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    arms = {"fresh": {"stream.stages": 1}, "warm": {}, "long": settings}
+    with pytest.raises(ValueError, match=f"unequal budgets cannot be compared: cell {message}"):
+        planned(arms).run(tmp_path / "out", Serial())
+    assert not (tmp_path / "out").exists()
+
+
+def test_budgets_are_compared_within_a_condition(tmp_path: Path) -> None:
+    arms = {"fresh": {"stream.stages": 1}, "short warm": {"training.pretraining_epochs": 1}}
+    found = planned(arms, {"training.epochs": [1, 2]}).run(tmp_path, Serial())
+    assert "unequal" not in "\n".join(found.analysis["text"])
+
+
 def tiny(config: dict[str, Any]) -> dict[str, Any]:
     """A shipped study on a few digits, of small nets and short phases."""
     base, training = config["base"], config["base"]["training"]
@@ -179,7 +218,10 @@ def tiny(config: dict[str, Any]) -> dict[str, Any]:
         value["width"] = 2
     if "net.hidden" in config.get("grid", {}):
         config["grid"]["net.hidden"] = {"one": [5], "two": [5, 5]}
+    if (stages := config.get("grid", {}).get("stream.stages", {})).get("warm", 1) > 2:
+        stages["warm"] = 2
     for settings in config.get("variants", {}).values():
+        settings.pop("training.epochs", None)
         if "training.pretraining_epochs" in settings:
             settings["training.pretraining_epochs"] = 1 + (
                 settings["training.pretraining_epochs"] % 97

@@ -6,9 +6,10 @@ from typing import Any, Literal, get_args
 
 from holdfast.records.intervals import Interval
 from holdfast.signatures import nearest
-from holdfast.studies.axes import VARIANTS, Axis, check_varied
+from holdfast.studies.axes import VARIANTS, Axis, Field, check_varied
 from holdfast.studies.findings import Findings
 from holdfast.studies.good_start.conditions import Condition, conditions_of
+from holdfast.studies.plan import Budget, Cell
 from holdfast.studies.plasticity.gap import LAST
 from holdfast.studies.plasticity.measures import ArmMeasures, arm_measures
 from holdfast.studies.plasticity.text import generalisation_lines, trainability_lines
@@ -76,6 +77,34 @@ class PlasticityAnalysis:
                 raise ValueError(
                     f"analysis.reference names {reference!r}, which is no value of {self.arm}"
                     f"{nearest(reference, there)}; these are {', '.join(there)}"
+                )
+
+    def check_budgets(self, planned: Sequence[tuple[Cell, Budget]]) -> None:
+        """Refuse arms that cannot be compared with a reference.
+
+        Raises:
+            ValueError: the last phases of both differ in updates, or in the samples tested on.
+        """
+        arms: dict[tuple[Field, ...], dict[str, tuple[Cell, Budget]]] = {}
+        for cell, budget in planned:
+            rest = tuple(value for axis, value in cell.fields.items() if axis != self.arm)
+            arms.setdefault(rest, {})[str(cell.fields[self.arm])] = cell, budget
+        for there in arms.values():
+            for reference in set(self.references) & set(there):
+                for arm in there.values():
+                    self._compare(*arm, *there[reference])
+
+    def _compare(self, cell: Cell, ours: Budget, reference: Cell, theirs: Budget) -> None:
+        for what, a, b, remedy in (
+            ("makes {} updates in its last phase", ours.updates, theirs.updates,
+             "the same samples, epochs and batch size there"),
+            ("is tested on {} samples", ours.samples, theirs.samples,
+             "the same evaluation split"),
+        ):  # fmt: skip
+            if a[-self.phases :] != b[-self.phases :]:
+                raise ValueError(
+                    f"arms with unequal budgets cannot be compared: cell {cell.label!r} "
+                    f"{what.format(a[-1])}, {reference.label!r} {b[-1]}; give both {remedy}"
                 )
 
     def conditions(self, findings: Findings) -> tuple[Condition, ...]:
