@@ -13,7 +13,7 @@ from holdfast.signatures import check_keys
 from holdfast.studies.analysis import Analysis, analysed, check_budgets, make_analysis
 from holdfast.studies.asked import check_metrics, check_probed
 from holdfast.studies.axes import Axis, read_axes
-from holdfast.studies.engine import carry_out, known_rows
+from holdfast.studies.engine import Rows, carry_out, known_rows
 from holdfast.studies.executor import Executor, Serial
 from holdfast.studies.findings import Findings
 from holdfast.studies.plan import Cell, PlannedRun, check_runs, plan_cells, plan_runs
@@ -163,18 +163,13 @@ class Study:
         check_budgets(self.analyst(), [(c, budgets[c.label]) for c in cells if c.label in budgets])
         text = yaml.safe_dump(self.to_config(), sort_keys=False)
         write_atomic(folder / "study.yaml", text)
+        findings = self._findings(rows, folder)
+        if findings.table:  # gone on with, perhaps with more cells: what is there is of this study
+            findings.save(folder)
         try:
             carry_out(runs, rows, folder, executor, listener)
         finally:
-            findings = Findings(
-                name=self.name,
-                axes=tuple(axis.name for axis in self.axes),
-                cells=tuple(cell.label for cell in cells),
-                seeds=seeds,
-                metrics=tuple(self.metrics),
-                table=table_of([known for known in rows if known is not None]),
-                folder=folder,
-            )
+            findings = self._findings(rows, folder)
             if findings.table:
                 findings.save(folder)
                 analyst = self.analyst()
@@ -182,6 +177,18 @@ class Study:
                     findings = analysed(analyst, findings)
                     findings.save(folder)
         return findings
+
+    def _findings(self, rows: Rows, folder: Path) -> Findings:
+        """The runs that have ended."""
+        return Findings(
+            name=self.name,
+            axes=tuple(axis.name for axis in self.axes),
+            cells=tuple(cell.label for cell in self.cells()),
+            seeds=self._seeds(),
+            metrics=tuple(self.metrics),
+            table=table_of([known for known in rows if known is not None]),
+            folder=folder,
+        )
 
     def _seeds(self) -> tuple[int, ...]:
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else tuple(self.seeds)
