@@ -72,18 +72,14 @@ def test_an_interrupted_study_goes_on_where_it_stopped(tmp_path, until: int) -> 
     assert "to come" not in found.text()
 
 
-def test_while_more_cells_are_run_those_that_ended_can_be_read(tmp_path) -> None:
-    study().run(tmp_path, Counting())
-    seen = []
-
-    def look(event: Progress) -> None:
-        found = Findings.load(tmp_path)
-        places = zip(found.table["cell"], found.table["seed"], strict=True)
-        seen.append([found.record(cell, int(seed)) for cell, seed in places])
-
-    study(seeds=3).run(tmp_path, Counting(), listener=look)
-    assert seen
-    assert all(len(records) >= 4 and None not in records for records in seen)
+def test_while_more_cells_are_run_the_folder_knows_them(tmp_path) -> None:
+    shrinking = {**BASE, "method": "small_parts:Shrink"}
+    study(grid={"method.strength": [1.0]}, base=shrinking).run(tmp_path, Counting())
+    known = []
+    more = study(grid={"method.strength": [2.0, 1.0]}, base=shrinking)
+    more.run(tmp_path, Counting(), listener=lambda _: known.append(Findings.load(tmp_path).cells))
+    # the table of runs that end meanwhile may name them all
+    assert set(known) == {("2.0", "1.0")}
 
 
 def test_a_killed_study_goes_on_in_the_middle_of_a_run(tmp_path, monkeypatch) -> None:
