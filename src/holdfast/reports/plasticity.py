@@ -14,6 +14,8 @@ from holdfast.studies.plasticity import PhaseCourse
 def gap_figure(gaps: Mapping[str, Mapping[str, Interval]], reference: str) -> Figure:
     """The generalisation gap of each arm with its interval, a colour a condition.
 
+    Of one arm under several conditions, a row a condition.
+
     Args:
         gaps: by condition and arm, as fractions; they are shown as points.
         reference: the arm they are differences to.
@@ -24,6 +26,11 @@ def gap_figure(gaps: Mapping[str, Mapping[str, Interval]], reference: str) -> Fi
     arms = list(dict.fromkeys(arm for of in gaps.values() for arm in of))
     if not arms:
         raise ValueError("gaps must hold one or more arms, got none")
+    what = f"test accuracy less {reference}, points"
+    if len(arms) == 1 < len(gaps):
+        (arm,), what = arms, f"test accuracy of {arms[0]} less {reference}, points"
+        gaps = {"": {label: of[arm] for label, of in gaps.items() if arm in of}}
+        arms = list(gaps[""])
     with house_style():
         figure = new_figure(5.6, 1.0 + 0.34 * len(arms) * max(1.0, 0.5 * len(gaps)))
         axes = figure.add_subplot()
@@ -40,7 +47,7 @@ def gap_figure(gaps: Mapping[str, Mapping[str, Interval]], reference: str) -> Fi
             axes.plot([], [], MARKERS[k % len(MARKERS)], color=colour, label=shortened(label, 30))
         axes.set_yticks(range(len(arms)), [shortened(arm, 30) for arm in arms])
         axes.set_ylim(len(arms) - 0.5, -0.5)
-        axes.set_xlabel(f"test accuracy less {reference}, points")
+        axes.set_xlabel(what)
         if len(gaps) > 1:
             figure.legend(loc="outside right upper")
     return figure

@@ -11,6 +11,7 @@ import pytest
 from holdfast.cli.shipped import shipped
 from holdfast.config import read_config
 from holdfast.records import Record
+from holdfast.records.intervals import Interval
 from holdfast.records.strict_json import dumps
 from holdfast.reports import analysis_figures, gap_figure, last_phase_figure, losses_figure
 from holdfast.studies import Findings, Serial, Study
@@ -159,6 +160,17 @@ def test_refuses_studies_without_arms_or_reference() -> None:
         PlasticityAnalysis(arm="variants").check(axes)
     with pytest.raises(ValueError, match=r"reference names 'cold', .* these are fresh, warm"):
         PlasticityAnalysis(reference=["fresh", "cold"]).check(axes)
+
+
+def test_of_one_arm_each_condition_has_a_row() -> None:
+    one, two = Interval(-0.02, -0.03, -0.01), Interval(0.01, 0.0, 0.02)
+    (axes,) = gap_figure({"plain": {"warm": one}, "mended": {"warm": two}}, "fresh").axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["plain", "mended"]
+    assert axes.get_xlabel() == "test accuracy of warm less fresh, points"
+    means = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
+    assert means == pytest.approx([-2.0, 1.0])
+    (axes,) = gap_figure({"": {"warm": one, "reset": two}}, "fresh").axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["warm", "reset"]
 
 
 def planned(variants: dict[str, Any], grid: dict[str, Any] | None = None) -> Study:
