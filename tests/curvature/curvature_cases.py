@@ -312,7 +312,7 @@ def loop(
     return total
 
 
-def close(found: dict[str, Tensor], expected: dict[str, Tensor], relative: float) -> None:
+def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], relative: float) -> None:
     """Each tensor within `relative` of the expected one, entries compared at its scale."""
     assert found.keys() == expected.keys()
     for name, value in expected.items():

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 import torch
-from curvature_cases import CASES, Case, close, loop, mlp
+from curvature_cases import CASES, Case, assert_close, loop, mlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ def regression() -> tuple[nn.Module, Tensor, Tensor]:
 def test_empirical_matches_the_loop(case: Case, dtype: torch.dtype, relative: float) -> None:
     model, x, y, task = case.make(dtype)
     found = diagonal_fisher(model, [batch(x, y, task)])
-    close(found, loop(model, x, y, task), relative)
+    assert_close(found, loop(model, x, y, task), relative)
 
 
 @pytest.mark.parametrize("kind", ["true", "weighted"])
@@ -45,7 +45,7 @@ def test_empirical_matches_the_loop(case: Case, dtype: torch.dtype, relative: fl
 def test_other_kinds_match_the_loop(case: Case, kind: fisher.FisherKind) -> None:
     model, x, y, task = case.make(torch.float64)
     found = diagonal_fisher(model, [batch(x, y, task)], kind=kind)
-    close(found, loop(model, x, y, task, kind), 1e-10)
+    assert_close(found, loop(model, x, y, task, kind), 1e-10)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.closed], ids=str)
@@ -87,7 +87,7 @@ def test_batches_and_order_do_not_matter(sizes: list[int], kind: fisher.FisherKi
     x, y = x[rows], y[rows]
     parts = zip(x.split(sizes), y.split(sizes), strict=True)
     together = diagonal_fisher(model, [(x.flip(0), y.flip(0))], kind=kind)
-    close(diagonal_fisher(model, parts, kind=kind), together, 1e-12)
+    assert_close(diagonal_fisher(model, parts, kind=kind), together, 1e-12)
 
 
 def test_two_sets_merge_to_their_mean() -> None:
@@ -95,7 +95,7 @@ def test_two_sets_merge_to_their_mean() -> None:
     first = diagonal_fisher(model, [(x[:2], y[:2])])
     second = diagonal_fisher(model, [(x[2:], y[2:])])
     merged = {n: (2 * first[n] + (len(x) - 2) * second[n]) / len(x) for n in first}
-    close(diagonal_fisher(model, [(x, y)]), merged, 1e-12)
+    assert_close(diagonal_fisher(model, [(x, y)]), merged, 1e-12)
 
 
 @pytest.mark.parametrize("name", ["groups", "attention", "text", "sequence", "mlp"])
@@ -105,7 +105,7 @@ def test_memory_limits_do_not_matter(name: str, monkeypatch: pytest.MonkeyPatch)
     expected = diagonal_fisher(model, [(x, y)], kind="true")
     for module in ("closed", "per_sample", "rules.linear"):
         monkeypatch.setattr(f"holdfast.curvature.{module}._ELEMENTS", 1)
-    close(diagonal_fisher(model, [(x, y)], kind="true"), expected, 1e-12)
+    assert_close(diagonal_fisher(model, [(x, y)], kind="true"), expected, 1e-12)
 
 
 def test_true_is_the_gauss_newton_diagonal(regression: tuple[nn.Module, Tensor, Tensor]) -> None:
@@ -113,7 +113,9 @@ def test_true_is_the_gauss_newton_diagonal(regression: tuple[nn.Module, Tensor, 
     p = model(x).softmax(dim=1).detach()
     found = diagonal_fisher(model, [(x, y)], kind="true")
     # For softmax regression: E x_i^2 p_o (1 - p_o).
-    close(found, {"weight": (p * (1 - p)).T @ x**2 / 8, "bias": (p * (1 - p)).mean(dim=0)}, 1e-12)
+    assert_close(
+        found, {"weight": (p * (1 - p)).T @ x**2 / 8, "bias": (p * (1 - p)).mean(dim=0)}, 1e-12
+    )
 
 
 def test_true_is_the_hessian_of_a_linear_model(
@@ -133,17 +135,19 @@ def test_gaussian_kinds(regression: tuple[nn.Module, Tensor, Tensor]) -> None:
     model, x, y = regression
     targets = torch.randn(8, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     error = (model(x) - targets).detach()
-    close(
+    assert_close(
         diagonal_fisher(model, [(x, targets)]),
         {"weight": (error**2).T @ x**2 / 8, "bias": (error**2).mean(dim=0)},
         1e-12,
     )
     # The true one does not look at the targets, so it is the same for labels.
     moment = {"weight": (x**2).mean(dim=0).expand(4, 3), "bias": torch.ones(4).double()}
-    close(diagonal_fisher(model, [(x, targets)], kind="true"), moment, 1e-12)
-    close(diagonal_fisher(model, [(x, y)], kind="true", likelihood="gaussian"), moment, 1e-12)
+    assert_close(diagonal_fisher(model, [(x, targets)], kind="true"), moment, 1e-12)
+    assert_close(
+        diagonal_fisher(model, [(x, y)], kind="true", likelihood="gaussian"), moment, 1e-12
+    )
     one_hot = nn.functional.one_hot(y, 4).double()
-    close(
+    assert_close(
         diagonal_fisher(model, [(x, y)], likelihood="gaussian"),
         diagonal_fisher(model, [(x, one_hot)]),
         1e-12,
@@ -162,11 +166,11 @@ def test_sampled_tends_to_the_true_one(
     assert torch.equal(before, torch.random.get_rng_state())
     expected = diagonal_fisher(model, [(x, y)], kind="true", likelihood=likelihood)
     # 8,000 draws: 5 % is more than four standard errors of the worst entry.
-    close(found, expected, 0.05)
+    assert_close(found, expected, 0.05)
     again = diagonal_fisher(
         model, many, kind="sampled", likelihood=likelihood, generator=draw.manual_seed(0)
     )
-    close(again, found, 0.0)
+    assert_close(again, found, 0.0)
 
 
 def test_batch_forms(regression: tuple[nn.Module, Tensor, Tensor]) -> None:
@@ -180,8 +184,10 @@ def test_batch_forms(regression: tuple[nn.Module, Tensor, Tensor]) -> None:
         expected += g**2 / 2
         scaled += len(part) * g**2 / 2
     parts = list(zip(x.split(sizes), y.split(sizes), strict=True))
-    close({"w": diagonal_fisher(model, parts, kind="batch_mean")["weight"]}, {"w": expected}, 1e-12)
-    close(
+    assert_close(
+        {"w": diagonal_fisher(model, parts, kind="batch_mean")["weight"]}, {"w": expected}, 1e-12
+    )
+    assert_close(
         {"w": diagonal_fisher(model, parts, kind="batch_mean_scaled")["weight"]},
         {"w": scaled},
         1e-12,
@@ -193,7 +199,7 @@ def test_batch_of_one_makes_the_forms_one(regression: tuple[nn.Module, Tensor, T
     parts = list(zip(x.split(1), y.split(1), strict=True))
     expected = diagonal_fisher(model, [(x, y)])
     for kind in ("empirical", "batch_mean", "batch_mean_scaled"):
-        close(diagonal_fisher(model, parts, kind=kind), expected, 1e-12)
+        assert_close(diagonal_fisher(model, parts, kind=kind), expected, 1e-12)
 
 
 def test_model_is_left_as_found() -> None:
@@ -235,7 +241,7 @@ def test_users_hooks_do_not_mislead_the_rules() -> None:
     model, x, y, _ = CASES[0].make(torch.float64)
     model.get_submodule("0").register_forward_hook(lambda m, a, out: out * 2)
     model.get_submodule("2").register_forward_pre_hook(lambda m, a: (a[0] + 1,))
-    close(diagonal_fisher(model, [(x, y)]), loop(model, x, y), 1e-10)
+    assert_close(diagonal_fisher(model, [(x, y)]), loop(model, x, y), 1e-10)
 
 
 def test_tied_names_give_the_same() -> None:
@@ -243,7 +249,9 @@ def test_tied_names_give_the_same() -> None:
     model, x, y, _ = case.make(torch.float64)
     found = diagonal_fisher(model, [(x, y)], parameters=["0.weight", "2.weight"])
     assert torch.equal(found["0.weight"], found["2.weight"])
-    close({"0.weight": found["2.weight"]}, {"0.weight": loop(model, x, y)["0.weight"]}, 1e-10)
+    assert_close(
+        {"0.weight": found["2.weight"]}, {"0.weight": loop(model, x, y)["0.weight"]}, 1e-10
+    )
 
 
 def test_module_with_two_names_is_left_whole() -> None:
@@ -252,7 +260,7 @@ def test_module_with_two_names_is_left_whole() -> None:
     x, y = torch.randn(3, 5), torch.tensor([0, 1, 2])
     found = diagonal_fisher(model, [(x, y)])
     assert all(isinstance(p, nn.Parameter) for p in (layer.weight, layer.bias))
-    close(found, loop(model, x, y), 1e-5)
+    assert_close(found, loop(model, x, y), 1e-5)
 
 
 def test_forward_chooses_the_outputs() -> None:
@@ -271,7 +279,7 @@ def test_impossible_outputs_get_nothing() -> None:
     expected = diagonal_fisher(
         model, [(x, y % 2)], kind="true", forward=lambda x, task: model(x)[:, :2]
     )
-    close(diagonal_fisher(model, [(x, y % 2)], kind="true", forward=masked), expected, 1e-12)
+    assert_close(diagonal_fisher(model, [(x, y % 2)], kind="true", forward=masked), expected, 1e-12)
 
 
 def test_errors(regression: tuple[nn.Module, Tensor, Tensor]) -> None:

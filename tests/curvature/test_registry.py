@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from curvature_cases import close, loop
+from curvature_cases import assert_close, loop
 from torch import Tensor, nn
 
 from holdfast.curvature import diagonal_fisher, registry, rule
@@ -40,5 +40,5 @@ def test_own_rule_is_used_for_its_type_alone(
 
     model = nn.Sequential(nn.Linear(2, 3), layer(), nn.Tanh(), nn.Linear(3, 2)).double()
     x, y = torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 1, 0, 1])
-    close(diagonal_fisher(model, [(x, y)]), loop(model, x, y), 1e-10)
+    assert_close(diagonal_fisher(model, [(x, y)]), loop(model, x, y), 1e-10)
     assert asked == ([model[1]] if layer is Scale else [])
