@@ -71,6 +71,7 @@ class ReplacingMethod(Method, Generic[Kind]):
         self._replaced = dict(state["replaced"])
 
     def _make(self, learner: Learner, x: Tensor, seed: int) -> Kind:
+        """The replacer of a learner; each method has its own."""
         raise NotImplementedError
 
     def _made(self, learner: Learner, context: Context) -> Kind:

@@ -163,13 +163,13 @@ class Study:
         check_budgets(self.analyst(), [(c, budgets[c.label]) for c in cells if c.label in budgets])
         text = yaml.safe_dump(self.to_config(), sort_keys=False)
         write_atomic(folder / "study.yaml", text)
-        findings = self._findings(rows, folder)
+        findings = self._findings(cells, rows, folder)
         if findings.table:  # gone on with, perhaps with more cells: what is there is of this study
             findings.save(folder)
         try:
             carry_out(runs, rows, folder, executor, listener)
         finally:
-            findings = self._findings(rows, folder)
+            findings = self._findings(cells, rows, folder)
             if findings.table:
                 findings.save(folder)
                 analyst = self.analyst()
@@ -178,12 +178,12 @@ class Study:
                     findings.save(folder)
         return findings
 
-    def _findings(self, rows: Rows, folder: Path) -> Findings:
+    def _findings(self, cells: Sequence[Cell], rows: Rows, folder: Path) -> Findings:
         """The runs that have ended."""
         return Findings(
             name=self.name,
             axes=tuple(axis.name for axis in self.axes),
-            cells=tuple(cell.label for cell in self.cells()),
+            cells=tuple(cell.label for cell in cells),
             seeds=self._seeds(),
             metrics=tuple(self.metrics),
             table=table_of([known for known in rows if known is not None]),

@@ -111,10 +111,6 @@ class Compared:
         """
         return student_interval(self[label].accuracy - self[against].accuracy)
 
-    def train_gap(self, label: str = WARM) -> Interval:
-        """The same of the accuracy on the training data at the end."""
-        return student_interval(self[label].train_accuracy - self[FRESH].train_accuracy)
-
     def reach(self, label: str = WARM) -> Reach:
         """Epochs until an arm comes near the accuracy of fresh weights, against their own."""
         arm, fresh = self[label], self[FRESH]

@@ -73,12 +73,7 @@ def points(gap: Interval | None) -> str:
     >>> points(Interval(-0.0108, -0.0152, -0.0064))
     '-1.08 [-1.52, -0.64]'
     """
-    if gap is None or np.isnan(gap.mean):
-        return "-"
-    if np.isnan(gap.low):
-        return f"{100 * gap.mean:+.2f}"
-    mean, low, high = (f"{100 * value:+.2f}" for value in gap)
-    return f"{mean} [{low}, {high}]"
+    return _signed(None if gap is None else Interval(*(100 * value for value in gap)), "+.2f")
 
 
 def _percent(value: Interval) -> str:
@@ -89,10 +84,10 @@ def _loss(value: Interval) -> str:
     return "-" if np.isnan(value.mean) else f"{value.mean:.3g}"
 
 
-def _signed(gap: Interval | None) -> str:
+def _signed(gap: Interval | None, form: str = "+.3g") -> str:
     if gap is None or np.isnan(gap.mean):
         return "-"
+    mean, low, high = (format(value, form) for value in gap)
     if np.isnan(gap.low):
-        return f"{gap.mean:+.3g}"
-    mean, low, high = (f"{value:+.3g}" for value in gap)
+        return mean
     return f"{mean} [{low}, {high}]"
