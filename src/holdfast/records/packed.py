@@ -1,4 +1,4 @@
-"""A record for a checkpoint: its matrices and long lists as tensors, written in no time."""
+"""A record for a checkpoint: its matrices and long lists as tensors, quick to write."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
