@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from curvature_cases import close, loop
+from curvature_cases import assert_close, loop
 from doubled import doubled
 from small_runs import make_stream
 from survivors import SURVIVORS, Survivor
@@ -54,7 +54,7 @@ def test_fisher_is_that_of_the_loop(
     expected = loop(model, x, y, batch.task if isinstance(batch, Batch) else None, kind)
     if case.name in BY_RULES and case.name != "task head":
         monkeypatch.setattr(fisher_module, "per_sample_squares", refuse)
-    close(diagonal_fisher(model, [batch], kind=kind), expected, 1e-10)
+    assert_close(diagonal_fisher(model, [batch], kind=kind), expected, 1e-10)
 
 
 @pytest.mark.parametrize("case", [c for c in SURVIVORS if c.name in BY_RULES], ids=str)
@@ -65,7 +65,7 @@ def test_rules_and_differentiation_agree(case: Survivor, monkeypatch: pytest.Mon
     by_rules = diagonal_fisher(model, [batch], forward=forward)
     monkeypatch.setattr("holdfast.curvature.closed.rule_for", lambda layer: None)
     by_differentiation = diagonal_fisher(model, [batch], forward=forward)
-    close(by_rules, by_differentiation, 1e-10)
+    assert_close(by_rules, by_differentiation, 1e-10)
 
 
 @pytest.mark.parametrize("plain", [nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding])
@@ -84,4 +84,4 @@ def test_ewc_keeps_the_exact_fisher(scenario: str, heads: HeadKind) -> None:
     run(stream, learner.double(), method, Training(epochs=2, batch_size=4, lr=0.3))
     x, y = stream[0].train.x, learner.columns(stream[0].train.y, 0)
     expected = loop(learner, x, y, torch.zeros(len(x), dtype=torch.int64))
-    close(method.state_dict()["stiffness"], expected, 1e-10)
+    assert_close(method.state_dict()["stiffness"], expected, 1e-10)
